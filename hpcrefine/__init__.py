@@ -1,0 +1,27 @@
+"""Layered-resolution matrix products over MPI: the leading digits first, the exact answer last.
+
+The names below load on first use, so that a worker rank imports no more than it needs.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hpcrefine.cluster.master import Resolution
+    from hpcrefine.cluster.pool import Pool
+    from hpcrefine.errors import InputError
+
+__version__ = "0.1.0"
+__all__ = ["InputError", "Pool", "Resolution", "__version__"]
+
+_HOMES = {
+    "InputError": "hpcrefine.errors",
+    "Pool": "hpcrefine.cluster.pool",
+    "Resolution": "hpcrefine.cluster.master",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,97 @@
+"""Which kernel to use: the fastest that passes a worst-case exactness check on this machine.
+
+On CPUs without VNNI, some int8 kernels add pairs of products in saturating 16-bit registers: they
+are right on small digits and wrong on large ones. So the check multiplies the largest digits there
+are, in every combination of signs, beside random ones, and compares with integer arithmetic.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpcrefine.errors import InputError
+from hpcrefine.kernels.base import Kernel
+from hpcrefine.kernels.blas import Float32Kernel, Float64Kernel
+from hpcrefine.kernels.int8 import Int8Kernel
+
+PEAK = 128 * 128
+_CHECK_SHAPE = (19, 515, 37)
+
+KERNELS: dict[str, Callable[[str | None], Kernel]] = {
+    "int8": Int8Kernel,
+    "float32": lambda library: Float32Kernel(),
+    "float64": lambda library: Float64Kernel(),
+}  # fastest first
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A kernel that passed its check, and why faster ones were passed over ("" if none was)."""
+
+    kernel: Kernel
+    warning: str
+
+
+def choose_kernel(name: str = "auto", library: str | None = None) -> Choice:
+    """Return the kernel asked for, or the fastest that works.
+
+    Parameters
+    ----------
+    name : {"auto", "int8", "float32", "float64"}
+        Kernel asked for.
+    library : str, optional
+        Path of the oneDNN library.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown, or int8 was asked for and there is no oneDNN.
+    """
+    if name != "auto" and name not in KERNELS:
+        raise InputError(
+            f"[kernel] name: found {name!r}, expected one of auto, {', '.join(KERNELS)}"
+        )
+    candidates = list(KERNELS) if name == "auto" else list(KERNELS)[list(KERNELS).index(name) :]
+    reasons = []
+    for candidate in candidates:
+        try:
+            kernel = KERNELS[candidate](library)
+        except InputError as error:
+            if name != "auto":
+                raise
+            reasons.append(str(error))
+            continue
+        reason = check_exactness(kernel)
+        if not reason:
+            return Choice(kernel, "; ".join(reasons))
+        reasons.append(reason)
+    raise RuntimeError("no kernel multiplies exactly here: " + "; ".join(reasons))
+
+
+def check_exactness(kernel: Kernel) -> str:
+    """Multiply worst-case digits; return "" if all results are exact, else what was wrong."""
+    rows, inner, columns = _CHECK_SHAPE
+    generator = np.random.default_rng(0)
+    random = [
+        generator.integers(-128, 128, shape, dtype=np.int8)
+        for shape in ((rows, inner), (inner, columns))
+    ]
+    pairs = [(random[0], random[1])]
+    for left in (-128, 127):
+        for right in (-128, 127):
+            constant = np.full((rows, inner), left, np.int8), np.full((inner, columns), right)
+            pairs.append((constant[0], constant[1].astype(np.int8)))
+    for a, b in pairs:
+        expected = a.astype(np.int64) @ b.astype(np.int64)
+        out = np.zeros((rows, columns), np.int32)
+        for repeat in (1, 2):  # the second time added to the first
+            kernel.multiply(kernel.load(a), kernel.load(b), out, peak=PEAK, accumulate=repeat == 2)
+            wrong = np.argwhere(out != repeat * expected)
+            if wrong.size:
+                i, j = wrong[0]
+                return (
+                    f"kernel {kernel.name} is not exact here: found {out[i, j]} for a product of "
+                    f"digits up to 128, expected {repeat * expected[i, j]}"
+                )
+    return ""

@@ -1,0 +1,122 @@
+"""Digit products by oneDNN's C function ``dnnl_gemm_s8s8s32``, called through ctypes.
+
+The library comes from the PyPI wheel ``onednn-cpu-gomp``, from a path the user gives, or from the
+system. The call releases the GIL.
+"""
+
+import ctypes
+import ctypes.util
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcrefine.errors import InputError
+from hpcrefine.kernels.base import Integers, Kernel, Plane
+
+LIBRARY_VARIABLE = "HPCREFINE_ONEDNN"
+
+_C = ctypes
+_SIGNATURE = [
+    *[_C.c_char] * 3,  # transa, transb, offsetc
+    *[_C.c_int64] * 3,  # M, N, K
+    _C.c_float,  # alpha
+    *[_C.c_void_p, _C.c_int64, _C.c_int8],  # A, lda, ao
+    *[_C.c_void_p, _C.c_int64, _C.c_int8],  # B, ldb, bo
+    _C.c_float,  # beta
+    *[_C.c_void_p, _C.c_int64, _C.c_void_p],  # C, ldc, co
+]
+
+
+def find_library(path: str | None = None) -> str:
+    """Find oneDNN: the user's path, the wheel in this environment, or the system's.
+
+    Parameters
+    ----------
+    path : str, optional
+        Path of the library; default: the environment variable ``HPCREFINE_ONEDNN``.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    given = path or os.environ.get(LIBRARY_VARIABLE)
+    if given:
+        if not Path(given).is_file():
+            raise InputError(f"oneDNN library: found no file {given}, expected libdnnl.so.3")
+        return given
+    for folder in (Path(sys.prefix) / "lib", Path(sys.base_prefix) / "lib"):
+        for name in ("libdnnl.so.3", "libdnnl.3.dylib"):
+            if (folder / name).is_file():
+                return str(folder / name)
+    system = ctypes.util.find_library("dnnl")
+    if system:
+        return system
+    raise InputError(
+        "kernel int8: found no oneDNN library, expected the wheel onednn-cpu-gomp "
+        f"(pip install 'hpcrefine[onednn]'), {LIBRARY_VARIABLE} or [kernel] library set to "
+        "libdnnl.so.3, or a system library"
+    )
+
+
+@cache
+def _load_library(path: str) -> Any:
+    try:
+        library = ctypes.CDLL(path)
+        gemm = library.dnnl_gemm_s8s8s32
+    except (OSError, AttributeError) as error:
+        raise InputError(
+            f"oneDNN library {path}: found {error}, expected dnnl_gemm_s8s8s32"
+        ) from None
+    gemm.argtypes, gemm.restype = _SIGNATURE, ctypes.c_int
+    return gemm
+
+
+class Int8Kernel(Kernel):
+    """int8 x int8 -> int32 by oneDNN; k is cut where the int32 sum could overflow."""
+
+    name: ClassVar[str] = "int8"
+    mantissa: ClassVar[int] = 2**31 - 1
+
+    def __init__(self, library: str | None = None) -> None:
+        self.library = find_library(library)
+        self._gemm = _load_library(self.library)
+
+    def load(self, plane: Plane) -> NDArray[Any]:
+        """Digit planes are used as they are, in row order."""
+        return np.ascontiguousarray(plane)
+
+    def product(self, a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+        """Multiply into a new int32 matrix."""
+        out = np.empty((a.shape[0], b.shape[1]), np.int32)
+        self._call(a, b, out, accumulate=False)
+        return out
+
+    def multiply(
+        self, a: NDArray[Any], b: NDArray[Any], out: Integers, *, peak: int, accumulate: bool
+    ) -> None:
+        """Multiply straight into an int32 result; cut k only for a wider one."""
+        if out.dtype == np.int32:
+            self._call(a, b, out, accumulate)
+        else:
+            super().multiply(a, b, out, peak=peak, accumulate=accumulate)
+
+    def _call(self, a: NDArray[Any], b: NDArray[Any], out: Integers, accumulate: bool) -> None:
+        rows, inner = a.shape
+        columns = b.shape[1]
+        offset = ctypes.c_int32(0)
+        status = self._gemm(
+            *(b"N", b"N", b"F", rows, columns, inner, 1.0),
+            *(a.ctypes.data, a.strides[0], 0, b.ctypes.data, b.strides[0], 0),
+            *(float(accumulate), out.ctypes.data, out.strides[0] // 4, ctypes.byref(offset)),
+        )
+        if status != 0:
+            raise RuntimeError(
+                f"dnnl_gemm_s8s8s32 failed with status {status} for "
+                f"({rows}, {inner}) x ({inner}, {columns})"
+            )

@@ -1,0 +1,1 @@
+"""The mathematics of layering: digits, layers, bounds, refinement. No MPI, no files."""
