@@ -5,18 +5,19 @@ are right on small digits and wrong on large ones. So the check multiplies the l
 are, in every combination of signs, beside random ones, and compares with integer arithmetic.
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from hpcrefine.errors import InputError
-from hpcrefine.kernels.base import Kernel
+from hpcrefine.kernels.base import Kernel, Plane
 from hpcrefine.kernels.blas import Float32Kernel, Float64Kernel
 from hpcrefine.kernels.int8 import Int8Kernel
 
 PEAK = 128 * 128
-_CHECK_SHAPE = (19, 515, 37)
+_CHECK_SHAPES = ((19, 515, 37), (1, 515, 1))  # matrix and vector code paths differ
 
 KERNELS: dict[str, Callable[[str | None], Kernel]] = {
     "int8": Int8Kernel,
@@ -71,27 +72,29 @@ def choose_kernel(name: str = "auto", library: str | None = None) -> Choice:
 
 def check_exactness(kernel: Kernel) -> str:
     """Multiply worst-case digits; return "" if all results are exact, else what was wrong."""
-    rows, inner, columns = _CHECK_SHAPE
-    generator = np.random.default_rng(0)
-    random = [
-        generator.integers(-128, 128, shape, dtype=np.int8)
-        for shape in ((rows, inner), (inner, columns))
-    ]
-    pairs = [(random[0], random[1])]
-    for left in (-128, 127):
-        for right in (-128, 127):
-            constant = np.full((rows, inner), left, np.int8), np.full((inner, columns), right)
-            pairs.append((constant[0], constant[1].astype(np.int8)))
-    for a, b in pairs:
-        expected = a.astype(np.int64) @ b.astype(np.int64)
-        out = np.zeros((rows, columns), np.int32)
-        for repeat in (1, 2):  # the second time added to the first
-            kernel.multiply(kernel.load(a), kernel.load(b), out, peak=PEAK, accumulate=repeat == 2)
-            wrong = np.argwhere(out != repeat * expected)
-            if wrong.size:
-                i, j = wrong[0]
-                return (
-                    f"kernel {kernel.name} is not exact here: found {out[i, j]} for a product of "
-                    f"digits up to 128, expected {repeat * expected[i, j]}"
+    for shape in _CHECK_SHAPES:
+        for a, b in _worst_cases(*shape):
+            expected = a.astype(np.int64) @ b.astype(np.int64)
+            out = np.zeros(expected.shape, np.int32)
+            for times in (1, 2):  # the second product is added to the first
+                kernel.multiply(
+                    kernel.load(a), kernel.load(b), out, peak=PEAK, accumulate=times == 2
                 )
+                wrong = np.argwhere(out != times * expected)
+                if wrong.size:
+                    i, j = wrong[0]
+                    return (
+                        f"kernel {kernel.name} is not exact here: found {out[i, j]} for a product "
+                        f"of digits up to 128, expected {times * expected[i, j]}"
+                    )
     return ""
+
+
+def _worst_cases(rows: int, inner: int, columns: int) -> Iterator[tuple[Plane, Plane]]:
+    generator = np.random.default_rng(0)
+    yield (
+        generator.integers(-128, 128, (rows, inner), dtype=np.int8),
+        generator.integers(-128, 128, (inner, columns), dtype=np.int8),
+    )
+    for left, right in itertools.product((-128, 127), repeat=2):
+        yield np.full((rows, inner), left, np.int8), np.full((inner, columns), right, np.int8)

@@ -21,7 +21,7 @@ from hpcrefine.kernels.base import Integers, Kernel, Plane
 LIBRARY_VARIABLE = "HPCREFINE_ONEDNN"
 
 _C = ctypes
-_SIGNATURE = [
+_SIGNATURE: list[Any] = [
     *[_C.c_char] * 3,  # transa, transb, offsetc
     *[_C.c_int64] * 3,  # M, N, K
     _C.c_float,  # alpha
@@ -77,6 +77,11 @@ def _load_library(path: str) -> Any:
     return gemm
 
 
+def _leading(matrix: NDArray[Any]) -> int:
+    """Return the leading dimension; NumPy may give a single row any stride."""
+    return int(max(matrix.strides[0] // matrix.itemsize, matrix.shape[1]))
+
+
 class Int8Kernel(Kernel):
     """int8 x int8 -> int32 by oneDNN; k is cut where the int32 sum could overflow."""
 
@@ -112,8 +117,8 @@ class Int8Kernel(Kernel):
         offset = ctypes.c_int32(0)
         status = self._gemm(
             *(b"N", b"N", b"F", rows, columns, inner, 1.0),
-            *(a.ctypes.data, a.strides[0], 0, b.ctypes.data, b.strides[0], 0),
-            *(float(accumulate), out.ctypes.data, out.strides[0] // 4, ctypes.byref(offset)),
+            *(a.ctypes.data, _leading(a), 0, b.ctypes.data, _leading(b), 0),
+            *(float(accumulate), out.ctypes.data, _leading(out), ctypes.byref(offset)),
         )
         if status != 0:
             raise RuntimeError(

@@ -1,0 +1,1 @@
+"""Load split and plans: what is computed where. No MPI."""

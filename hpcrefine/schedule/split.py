@@ -1,0 +1,40 @@
+"""Load split: how many coded tasks each worker gets, and which."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def uniform(tasks: int, workers: int) -> tuple[int, ...]:
+    """Split tasks evenly; the first workers get one more where they do not divide."""
+    share, rest = divmod(tasks, workers)
+    return tuple(share + (w < rest) for w in range(workers))
+
+
+def deal(counts: Sequence[int]) -> tuple[int, ...]:
+    """Deal tasks 0, 1, 2, ... to workers so that each gets its count at an even pace.
+
+    Low tasks go out first everywhere: systematic codes put their plain blocks there, and results
+    that need no decoding arrive before the redundant ones.
+
+    Parameters
+    ----------
+    counts : sequence of int
+        Tasks kappa_p of each worker.
+
+    Returns
+    -------
+    tuple of int
+        Worker of each task.
+    """
+    turns = [((turn + 0.5) / count, w) for w, count in enumerate(counts) for turn in range(count)]
+    return tuple(w for _, w in sorted(turns))
+
+
+def worst_loss(owners: Sequence[int], workers: int, lost: int) -> int:
+    """Return the most tasks that ``lost`` workers can take with them."""
+    counts = np.bincount(np.asarray(owners, np.int64), minlength=workers)
+    return int(np.sort(counts)[::-1][:lost].sum())
+
+
+SPLITS = {"uniform": uniform}
