@@ -86,7 +86,7 @@ class Plan:
         if block is None:
             return self.blocks.height
         rows = self.blocks.slices[block]
-        return rows.stop - rows.start
+        return int(rows.stop - rows.start)
 
     def result_dtype(self, unit: Unit, task: int) -> np.dtype[np.signedinteger]:
         """Integer type that holds every sum in a task's result."""

@@ -1,0 +1,37 @@
+"""Waiting without burning a core: the pause doubles while nothing happens."""
+
+import time
+from collections.abc import Callable
+
+from mpi4py import MPI
+
+
+class Backoff:
+    """Sleeps longer and longer, up to about 1 ms, until traffic resets it."""
+
+    FIRST = 1e-5
+    LONGEST = 1e-3
+
+    def __init__(self) -> None:
+        self._pause = 0.0
+
+    def reset(self) -> None:
+        """Start again with short pauses: something arrived."""
+        self._pause = 0.0
+
+    def wait(self) -> None:
+        """Pause once: at first only give the core to whoever is ready."""
+        time.sleep(self._pause)
+        self._pause = min(max(2 * self._pause, self.FIRST), self.LONGEST)
+
+    def until(self, done: Callable[[], bool]) -> None:
+        """Pause until ``done()`` is true."""
+        self.reset()
+        while not done():
+            self.wait()
+
+
+def wait_all(requests: list[MPI.Request]) -> None:
+    """Complete all requests without busy-waiting."""
+    if requests:
+        Backoff().until(lambda: bool(MPI.Request.Testall(requests)))

@@ -1,0 +1,124 @@
+"""Nonblocking collection: every result lands by Irecv straight in its place."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from hpcrefine.cluster.backoff import wait_all
+from hpcrefine.cluster.protocol import Tag
+from hpcrefine.schedule.plan import Plan
+
+
+class Store:
+    """Results of one unit: the blocks of the product one after another, and combinations.
+
+    Attributes
+    ----------
+    blocks : list of K arrays, shape (significances, rows of the block, columns)
+        Where plain results land; views of one buffer.
+    combined : dict of int to array, shape (significances, height, columns)
+        Where results of coded combinations land.
+    """
+
+    def __init__(self, plan: Plan, unit: int, dtype: np.dtype[Any] | None) -> None:
+        code, columns = plan.code, plan.shape[2]
+        groups = len(plan.units[unit].significances)
+        plain = dtype or plan.result_dtype(plan.units[unit], 0)
+        buffer = np.empty(groups * plan.shape[0] * columns, plain)
+        self.blocks = [
+            buffer[groups * rows.start * columns : groups * rows.stop * columns].reshape(
+                groups, rows.stop - rows.start, columns
+            )
+            for rows in plan.blocks.slices
+        ]
+        self.combined = {
+            task: np.empty(
+                (groups, plan.rows(task), columns), plan.result_dtype(plan.units[unit], task)
+            )
+            for task in range(code.coded)
+            if code.block(task) is None
+        }
+
+    def place(self, plan: Plan, task: int) -> NDArray[Any]:
+        """Return where the result of a coded task belongs."""
+        block = plan.code.block(task)
+        return self.combined[task] if block is None else self.blocks[block]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A reply as it arrived; ``purged`` says that it was empty."""
+
+    rank: int
+    unit: int
+    task: int
+    purged: bool
+
+
+class Collector:
+    """Receives one reply for each dispatched task.
+
+    Workers reply in the order of their tasks, so receives posted in that order match by MPI's
+    ordering guarantee, and only the oldest receive of each worker needs testing.
+
+    Parameters
+    ----------
+    comm : MPI.Comm
+        Communicator of the pool.
+    plan : Plan
+        Who computes what.
+    tasks : dict of int to list of (int, int)
+        For each worker's rank, its (unit, coded task) pairs in order.
+    dtype : dtype, optional
+        Type of results, where it is not the plan's integer type.
+    """
+
+    def __init__(
+        self,
+        comm: MPI.Comm,
+        plan: Plan,
+        tasks: dict[int, list[tuple[int, int]]],
+        dtype: np.dtype[Any] | None = None,
+    ) -> None:
+        self.stores = [Store(plan, unit.index, dtype) for unit in plan.units]
+        self.seconds = {rank: np.full(len(mine), np.nan) for rank, mine in tasks.items()}
+        self._expected: dict[int, deque[tuple[MPI.Request, int, int]]] = {}
+        for rank, mine in tasks.items():
+            self._expected[rank] = deque(
+                (comm.Irecv(self.stores[unit].place(plan, task), rank, Tag.RESULT), unit, task)
+                for unit, task in mine
+            )
+        self._reports = [
+            comm.Irecv(seconds, rank, Tag.REPORT) for rank, seconds in self.seconds.items()
+        ]
+
+    def poll(self) -> Iterator[Reply]:
+        """Yield the replies that are here, without waiting."""
+        status = MPI.Status()
+        for rank, expected in self._expected.items():
+            while expected and expected[0][0].Test(status):
+                _, unit, task = expected.popleft()
+                yield Reply(rank, unit, task, purged=status.Get_count(MPI.BYTE) == 0)
+
+    @property
+    def outstanding(self) -> bool:
+        """Whether any reply is still to come."""
+        return any(self._expected.values())
+
+    def awaited(self, unit: int) -> list[int]:
+        """Return the ranks that still owe replies of a unit."""
+        return [
+            rank
+            for rank, expected in self._expected.items()
+            if any(other == unit for _, other, _ in expected)
+        ]
+
+    def settle(self) -> None:
+        """Wait for the reports that close the job; all replies must be in."""
+        wait_all(self._reports)
+        self._reports = []

@@ -1,0 +1,266 @@
+"""One product on the cluster: dispatch, nonblocking collection, purge, decoding, resolutions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from hpcrefine.cluster.backoff import Backoff
+from hpcrefine.cluster.collect import Collector, Reply
+from hpcrefine.cluster.dispatch import Dispatch
+from hpcrefine.resolution.bounds import Bound
+from hpcrefine.resolution.refine import Refiner
+from hpcrefine.schedule.plan import Plan
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The product as far as it is known.
+
+    Attributes
+    ----------
+    layer : int
+        Layers 0..layer are in it.
+    value : ndarray of float64, shape (n, p)
+        The product at this resolution; the caller's to keep and change.
+    error_bound : float
+        No entry is further than this from the product of the operands as given (for a one-shot
+        product: NaN, nothing is guaranteed).
+    relative_bound : float
+        The same, relative to ``max_i |a_i|_2 * max_j |b_j|_2``.
+    seconds : float
+        Time since the job's start, on this rank's clock.
+    share : float
+        Operations spent so far, as a share of the one-shot product's.
+    last : bool
+        Whether this is the last resolution.
+    """
+
+    layer: int
+    value: Floats
+    error_bound: float
+    relative_bound: float
+    seconds: float
+    share: float
+    last: bool
+
+
+@dataclass
+class TaskLog:
+    """What became of a dispatched task; times in seconds since the job's start."""
+
+    layer: int
+    unit: int
+    task: int
+    worker: int
+    sent: float
+    received: float = np.nan
+    compute: float = np.nan
+    status: str = ""
+
+
+class Product(Iterator[Resolution]):
+    """A product in flight: an iterator of resolutions that may be left early.
+
+    Collection advances while the caller asks for the next resolution. Closing it, or leaving a
+    ``with`` block around it, purges what is left; workers finish the task they are at.
+
+    Parameters
+    ----------
+    comm : MPI.Comm
+        Communicator of the pool.
+    job : int
+        Number of the job.
+    plan : Plan
+        Who computes what.
+    bounds : tuple of Bound
+        Error bound of each layer.
+    refiner : Refiner or None
+        Turns integers into resolutions; None for a one-shot product in float64.
+    start : float
+        ``MPI.Wtime()`` at the job's start.
+    """
+
+    def __init__(
+        self,
+        comm: MPI.Comm,
+        job: int,
+        plan: Plan,
+        bounds: tuple[Bound, ...],
+        refiner: Refiner | None,
+        start: float,
+    ) -> None:
+        self.plan, self.job, self.start = plan, job, start
+        self._bounds, self._refiner = bounds, refiner
+        self._dispatch = Dispatch(comm, job, plan, floating=refiner is None)
+        dtype = np.dtype(np.float64) if refiner is None else None
+        self._collector = Collector(comm, plan, self._dispatch.tasks, dtype)
+        sent = self._clock()
+        self.log = {
+            (unit, task): TaskLog(plan.units[unit].layer, unit, task, rank, sent)
+            for rank, mine in self._dispatch.tasks.items()
+            for unit, task in mine
+        }
+        self._finished: list[set[int]] = [set() for _ in plan.units]
+        self._landed: list[set[int]] = [set() for _ in plan.units]
+        self._recovered = [False] * len(plan.units)
+        self._values: dict[int, Floats] = {}
+        self._depth = [0] * plan.code.tasks
+        self._next = 0
+        self._open = self._in_flight = True
+
+    def send_digit(self, left: NDArray[Any], right: NDArray[Any]) -> None:
+        """Send the next digit plane of each operand, most significant first."""
+        self._dispatch.send_digit(left, right)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Resolution:
+        """Collect until the next layer is there.
+
+        Raises
+        ------
+        StopIteration
+            After the last resolution, or once closed.
+        DecodeError
+            If decoded results fail their check.
+        """
+        layer = self._next
+        if not self._open or layer == len(self.plan.layers):
+            self.close()
+            raise StopIteration
+        backoff = Backoff()
+        while min(self._depth) <= layer:
+            self._collect(backoff)
+        self._next += 1
+        last = self._next == len(self.plan.layers)
+        value = self._values.pop(layer) if last else self._values[layer]
+        self._values.pop(layer - 1, None)
+        bound = self._bounds[layer]
+        return Resolution(
+            layer,
+            value,
+            bound.absolute,
+            bound.relative,
+            self._clock(),
+            self.plan.layers[layer].share,
+            last,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up what has not been delivered; the workers drop its tasks."""
+        if self._open:
+            self._open = False
+            self._values.clear()
+            owing = [r for unit in self.plan.units for r in self._collector.awaited(unit.index)]
+            self._dispatch.purge(-1, sorted(set(owing)))
+
+    def settle(self) -> None:
+        """Close, and wait until nothing of this product is in flight; complete the log."""
+        self.close()
+        if not self._in_flight:
+            return
+        backoff = Backoff()
+        while self._collector.outstanding:
+            self._collect(backoff)
+        self._collector.settle()
+        self._dispatch.settle()
+        for rank, mine in self._dispatch.tasks.items():
+            for seconds, key in zip(self._collector.seconds[rank], mine, strict=True):
+                self.log[key].compute = float(seconds)
+        self._in_flight = False
+
+    def integers(self, layer: int) -> dict[int, NDArray[np.int64]]:
+        """Return the integers of a delivered layer, before any scaling.
+
+        Returns
+        -------
+        dict of int to ndarray of int64, shape (n, p)
+            For each significance i + j of the layer, the sum of its digit products.
+        """
+        sums: dict[int, NDArray[np.int64]] = {}
+        for unit in (unit for unit in self.plan.units if unit.layer == layer):
+            blocks = self._collector.stores[unit.index].blocks
+            for group, significance in enumerate(unit.significances):
+                part = np.concatenate([block[group] for block in blocks]).astype(np.int64)
+                sums[significance] = sums[significance] + part if significance in sums else part
+        return sums
+
+    def _clock(self) -> float:
+        return MPI.Wtime() - self.start
+
+    def _collect(self, backoff: Backoff) -> None:
+        """Take the replies that are here, or pause."""
+        arrived = False
+        for reply in self._collector.poll():
+            self._take(reply)
+            arrived = True
+        if arrived:
+            backoff.reset()
+        else:
+            backoff.wait()
+
+    def _take(self, reply: Reply) -> None:
+        entry = self.log[reply.unit, reply.task]
+        entry.received = self._clock()
+        if reply.purged:
+            entry.status = "purged"
+        elif self._recovered[reply.unit] or not self._open:
+            entry.status = "late"
+        else:
+            entry.status = "used"
+            self._use(reply.unit, reply.task)
+
+    def _use(self, unit: int, task: int) -> None:
+        """Count a result in; once enough are there, decode the rest and purge."""
+        code, store = self.plan.code, self._collector.stores[unit]
+        self._finished[unit].add(task)
+        block = code.block(task)
+        if block is not None:
+            self._land(unit, block)
+        if not code.recoverable(self._finished[unit]):
+            return
+        self._recovered[unit] = True
+        self._dispatch.purge(unit, self._collector.awaited(unit))
+        missing = [b for b in range(code.tasks) if b not in self._landed[unit]]
+        coded = {t: store.combined[t] for t in self._finished[unit] if t in store.combined}
+        code.decode(store.blocks, missing, coded)
+        for b in missing:
+            self._land(unit, b)
+
+    def _land(self, unit: int, block: int) -> None:
+        """Note that a block of a unit is known; refine its rows as far as they go."""
+        self._landed[unit].add(block)
+        while self._depth[block] < len(self.plan.layers):
+            layer = self._depth[block]
+            units = [u for u in self.plan.units if u.layer == layer]
+            if not all(block in self._landed[u.index] for u in units):
+                return
+            self._refine(layer, block)
+            self._depth[block] += 1
+
+    def _refine(self, layer: int, block: int) -> None:
+        rows = self.plan.blocks.slices[block]
+        if layer not in self._values:
+            self._values[layer] = np.empty((self.plan.shape[0], self.plan.shape[2]))
+        out = self._values[layer]
+        previous = self._values.get(layer - 1)
+        for unit in (u for u in self.plan.units if u.layer == layer):
+            integers = self._collector.stores[unit.index].blocks[block]
+            if self._refiner is None:
+                out[rows] = integers[0]
+            else:
+                self._refiner.add(rows, integers, unit.significances, previous, out)
+            previous = out
