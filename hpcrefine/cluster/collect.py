@@ -98,10 +98,10 @@ class Collector:
         ]
 
     def poll(self) -> Iterator[Reply]:
-        """Yield the replies that are here, without waiting."""
+        """Yield at most one reply of each worker, without waiting."""
         status = MPI.Status()
         for rank, expected in self._expected.items():
-            while expected and expected[0][0].Test(status):
+            if expected and expected[0][0].Test(status):
                 _, unit, task = expected.popleft()
                 yield Reply(rank, unit, task, purged=status.Get_count(MPI.BYTE) == 0)
 

@@ -96,7 +96,7 @@ class Product(Iterator[Resolution]):
         start: float,
     ) -> None:
         self.plan, self.job, self.start = plan, job, start
-        self._bounds, self._refiner = bounds, refiner
+        self.bounds, self._refiner = bounds, refiner
         self._dispatch = Dispatch(comm, job, plan, floating=refiner is None)
         dtype = np.dtype(np.float64) if refiner is None else None
         self._collector = Collector(comm, plan, self._dispatch.tasks, dtype)
@@ -142,7 +142,7 @@ class Product(Iterator[Resolution]):
         last = self._next == len(self.plan.layers)
         value = self._values.pop(layer) if last else self._values[layer]
         self._values.pop(layer - 1, None)
-        bound = self._bounds[layer]
+        bound = self.bounds[layer]
         return Resolution(
             layer,
             value,
@@ -202,7 +202,7 @@ class Product(Iterator[Resolution]):
         return MPI.Wtime() - self.start
 
     def _collect(self, backoff: Backoff) -> None:
-        """Take the replies that are here, or pause."""
+        """Take a reply of each worker that has one here, or pause."""
         arrived = False
         for reply in self._collector.poll():
             self._take(reply)

@@ -7,12 +7,13 @@ import traceback
 from types import TracebackType
 from typing import Any
 
+import mpi4py
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
 from hpcrefine.cluster.backoff import wait_all
-from hpcrefine.cluster.inventory import as_rows
+from hpcrefine.cluster.inventory import as_rows, mpi_library
 from hpcrefine.cluster.master import Product
 from hpcrefine.cluster.protocol import FACTS, MASTER, Command, Tag, as_bytes, header
 from hpcrefine.cluster.worker import Worker
@@ -60,9 +61,19 @@ class Pool:
         self._jobs = 0
 
     @property
+    def size(self) -> int:
+        """Number of ranks, master included."""
+        return self._comm.size
+
+    @property
     def workers(self) -> int:
         """Number of workers."""
         return self._comm.size - 1
+
+    @property
+    def mpi(self) -> dict[str, str]:
+        """Versions of the MPI library and of mpi4py."""
+        return {"mpi": mpi_library(), "mpi4py": mpi4py.__version__}
 
     def __enter__(self) -> "Pool | None":
         if self._comm.rank == MASTER:

@@ -1,0 +1,7 @@
+"""``python -m hpcrefine``: what ``hpcrefine run`` starts on every rank."""
+
+import sys
+
+from hpcrefine.cli import main
+
+sys.exit(main())

@@ -1,0 +1,179 @@
+"""The command line: words to calls.
+
+Nothing heavy is imported at the top: worker ranks come through here, and the thread counts must be
+set before NumPy loads.
+"""
+
+import argparse
+import contextlib
+import os
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcrefine import __version__, launch
+from hpcrefine.errors import InputError
+
+if TYPE_CHECKING:
+    from hpcrefine.job import Job
+
+_THREADS_KEY = "kernel.threads"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code.
+
+    0: all is well. 1: something failed (also: a result was wrong). 2: the user's mistake.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given)
+    try:
+        code: int = options.call(options, given)
+    except InputError as error:
+        print(f"hpcrefine: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hpcrefine",
+        description="Layered-resolution matrix products over MPI: the leading digits first, the "
+        "exact answer last.",
+        epilog="Exit codes: 0 well, 1 something failed, 2 a mistake in what was given.",
+    )
+    parser.add_argument("--version", action="version", version=f"hpcrefine {__version__}")
+    words = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = words.add_parser("run", help="run a job file and leave an HDF5 record")
+    run.add_argument("job", metavar="JOB.toml")
+    run.add_argument(
+        *("-n", "--ranks"),
+        type=int,
+        help="ranks to start, master included (default: SLURM_NTASKS, else "
+        f"{launch.DEFAULT_RANKS}); not used when mpiexec or srun started hpcrefine",
+    )
+    run.add_argument(
+        *("--set", "-s"),
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="override a key of the job file; may be repeated",
+    )
+    run.add_argument("-o", "--output", type=Path, metavar="FILE", help="the record to write")
+    run.add_argument("--force", action="store_true", help="replace an existing record")
+    run.set_defaults(call=_run)
+
+    report = words.add_parser("report", help="print tables of records")
+    report.add_argument("records", nargs="+", type=Path, metavar="FILE")
+    report.add_argument("--json", action="store_true", help="print JSON instead")
+    report.add_argument("--csv", type=Path, metavar="DIR", help="write a CSV file per record too")
+    report.set_defaults(call=_report)
+
+    doctor = words.add_parser("doctor", help="say what works here: MPI, kernels, threads, Slurm")
+    doctor.add_argument("-n", "--ranks", type=int, default=3, help="ranks to try (default 3)")
+    doctor.set_defaults(call=_doctor)
+    return parser
+
+
+def _run(options: argparse.Namespace, given: list[str]) -> int:
+    launch.prepare_process(_threads_asked_for(options.job, options.overrides))
+    return _run_as_rank(options) if launch.under_mpi() else _run_from_shell(options)
+
+
+def _run_from_shell(options: argparse.Namespace) -> int:
+    """Check what can be checked without MPI, start the ranks, look after the record."""
+    from hpcrefine.record.writer import check_output
+
+    _, output = _load(options)
+    ranks = launch.default_ranks() if options.ranks is None else options.ranks
+    launch.check_ranks(ranks)
+    check_output(output, options.force)
+    command = ["run", options.job, "-o", str(output), *(["--force"] if options.force else [])]
+    for override in options.overrides:
+        command += ["--set", override]
+    code = launch.start(ranks, command)
+    if code == 1:
+        _rescue(output)
+    return code
+
+
+def _rescue(output: Path) -> None:
+    """Make what a broken run left openable by any HDF5 reader, and say what it holds."""
+    from hpcrefine.record.reader import read, seal
+
+    with contextlib.suppress(InputError):
+        if not read(output).complete:
+            seal(output)
+            finished = len(read(output).jobs)
+            print(
+                f"hpcrefine: the run ended early; {output} holds its {finished} finished jobs",
+                file=sys.stderr,
+            )
+
+
+def _run_as_rank(options: argparse.Namespace) -> int:
+    from hpcrefine.cluster.pool import Pool
+
+    pool = Pool()
+    launch.check_ranks(pool.size)
+    with pool as master:
+        if master is None:
+            return 0
+        from hpcrefine import experiment
+        from hpcrefine.progress import Progress
+
+        job, output = _load(options)
+        progress = Progress(job.job.name)
+        outcome = experiment.run(job, master, output, force=options.force, progress=progress)
+    from hpcrefine.report import report
+
+    print(report([outcome.path]), end="")
+    if outcome.wrong:
+        print(f"hpcrefine: {outcome.wrong} jobs gave wrong results", file=sys.stderr)
+    return 1 if outcome.wrong else 0
+
+
+def _load(options: argparse.Namespace) -> "tuple[Job, Path]":
+    from hpcrefine import operands
+    from hpcrefine.experiment import default_output
+    from hpcrefine.jobfile import load
+
+    job = load(options.job, options.overrides)
+    operands.check(job)
+    output = options.output or default_output(job)
+    if options.output is None and job.record.file is None:
+        output.parent.mkdir(exist_ok=True)
+    return job, output
+
+
+def _threads_asked_for(path: str, overrides: Sequence[str]) -> int | None:
+    """Look up ``[kernel] threads`` without the job model, which worker ranks do not import."""
+    found: object = None
+    with contextlib.suppress(OSError, ValueError):
+        found = tomllib.loads(Path(path).read_text()).get("kernel", {}).get("threads")
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key.strip() == _THREADS_KEY and value.strip().isdecimal():
+            found = int(value)
+    return found if isinstance(found, int) and found > 0 else None
+
+
+def _report(options: argparse.Namespace, given: list[str]) -> int:
+    from hpcrefine.report import report
+
+    print(report(options.records, json=options.json, csv=options.csv), end="")
+    return 0
+
+
+def _doctor(options: argparse.Namespace, given: list[str]) -> int:
+    launch.prepare_process()
+    from hpcrefine import doctor
+
+    return doctor.examine_rank() if launch.under_mpi() else doctor.examine(options.ranks)

@@ -1,0 +1,137 @@
+"""``hpcrefine doctor``: what works here, and what does not and why."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+from hpcrefine import launch
+from hpcrefine.errors import InputError
+from hpcrefine.kernels import KERNELS, Kernel, check_exactness
+from hpcrefine.record import environment
+
+_SPEED_SHAPE = (512, 1024, 512)
+_LINE = "{mark} {topic:<10} {text}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the examination; a broken one makes the exit code 1."""
+
+    topic: str
+    text: str
+    broken: bool = False
+
+    def __str__(self) -> str:
+        return _LINE.format(mark="!!" if self.broken else "ok", topic=self.topic, text=self.text)
+
+
+def examine(ranks: int) -> int:
+    """Examine this machine, then start ranks and let them say what they are.
+
+    Returns
+    -------
+    int
+        0 if all works, 1 if something is broken.
+    """
+    broken = False
+    for finding in _findings():
+        print(finding, flush=True)
+        broken |= finding.broken
+    try:
+        launcher = launch.find_launcher()
+    except InputError as error:
+        print(Finding("mpiexec", str(error), broken=True))
+        return 1
+    print(Finding("mpiexec", f"{launcher.path}: {launcher.version}"), flush=True)
+    code = launch.start(ranks, ["doctor"])
+    if code:
+        print(Finding("ranks", f"{ranks} ranks did not come up (exit code {code})", broken=True))
+    return int(broken or code != 0)
+
+
+def examine_rank() -> int:
+    """Examine the cluster from inside, on every rank; rank 0 prints."""
+    from hpcrefine.cluster.pool import Pool
+
+    pool = Pool()
+    launch.check_ranks(pool.size)
+    with pool as master:
+        if master is None:
+            return 0
+        print(Finding("mpi", "{mpi} (mpi4py {mpi4py})".format(**master.mpi)))
+        rows = master.configure()
+        for row in rows:
+            text = "rank {rank} on {host}: pid {pid}, cpus {cpus}, {threads} thread(s), {kernel}"
+            print(Finding("worker", text.format(**row) + _reason(row["warning"])))
+        a = np.random.default_rng(0).standard_normal((64, 96))
+        resolutions = list(master.matmul(a, a.T.copy(), digits=2))
+        error = float(np.abs(resolutions[-1].value - a @ a.T).max())
+        right = error <= resolutions[-1].error_bound
+        text = f"{len(resolutions)} resolutions on {len(rows)} workers, error within its bound"
+        print(Finding("product", text if right else f"error {error} above its bound", not right))
+    return 0 if right else 1
+
+
+def _reason(warning: str) -> str:
+    return f" ({warning})" if warning else ""
+
+
+def _findings() -> Iterator[Finding]:
+    facts = environment.collect(kernel="", mpi="", mpi4py="", threads=launch.prepare_process())
+    yield Finding("python", f"{sys.version.split()[0]}, hpcrefine {_version('hpcrefine')}")
+    yield Finding("cpu", f"{facts['cpu']}, cores {facts['cores']}")
+    blas = f"numpy {np.__version__}, {facts['blas']}"
+    core = os.environ.get("OPENBLAS_CORETYPE")
+    yield Finding("blas", blas + (f", OPENBLAS_CORETYPE={core}" if core else ""))
+    yield Finding("threads", f"{facts['threads']} per rank (OMP_NUM_THREADS)")
+    yield Finding("hdf5", f"{facts['hdf5']} (h5py {facts['h5py']})")
+    yield from _kernels()
+    yield _slurm()
+
+
+def _kernels() -> Iterator[Finding]:
+    for name, make in KERNELS.items():
+        try:
+            kernel = make(None)
+        except InputError as error:
+            yield Finding(name, f"{error} (auto takes the next kernel)")
+            continue
+        reason = check_exactness(kernel)
+        speed = "" if reason else f", {_speed(kernel):.0f} Gop/s a thread team"
+        where = getattr(kernel, "library", "BLAS")
+        yield Finding(name, reason or f"exact on worst-case digits{speed} ({where})", bool(reason))
+
+
+def _speed(kernel: Kernel) -> float:
+
+    rows, inner, columns = _SPEED_SHAPE
+    generator = np.random.default_rng(0)
+    a = kernel.load(generator.integers(-128, 128, (rows, inner), dtype=np.int8))
+    b = kernel.load(generator.integers(-128, 128, (inner, columns), dtype=np.int8))
+    out = np.empty((rows, columns), np.int32)
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        kernel.multiply(a, b, out, peak=128 * 128, accumulate=False)
+        best = min(best, time.perf_counter() - start)
+    return 2e-9 * rows * inner * columns / best
+
+
+def _slurm() -> Finding:
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        return Finding("slurm", "not inside a Slurm job")
+    tasks, nodes = os.environ.get("SLURM_NTASKS", "?"), os.environ.get("SLURM_JOB_NUM_NODES", "?")
+    return Finding("slurm", f"job {job}: {tasks} tasks on {nodes} nodes")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

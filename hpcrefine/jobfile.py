@@ -1,0 +1,226 @@
+"""Job files: TOML text and overrides in, one validated :class:`~hpcrefine.job.Job` out.
+
+Every mistake becomes an :class:`~hpcrefine.errors.InputError` of one line that names the file, the
+key, what was found and what was expected.
+"""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from hpcrefine.errors import InputError
+from hpcrefine.job import FileOperand, Job, RandomOperand
+
+Data = dict[str, Any]
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Job:
+    """Read and validate a job file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The TOML file.
+    overrides : sequence of str
+        ``section.key=value`` each, applied in order over what the file says; the value is TOML,
+        or a bare string where it does not parse as TOML.
+
+    Returns
+    -------
+    Job
+        Frozen; its ``text`` is the file's text with the overrides as comments.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is not TOML, or says something a job cannot say.
+    """
+    path = Path(path)
+    text, data = _parse(path)
+    applied = [_Override.parse(override) for override in overrides]
+    for override in applied:
+        override.apply(data)
+    if isinstance(data.setdefault("job", {}), dict):
+        data["job"].setdefault("name", path.stem)
+    try:
+        job = Job.model_validate(data, context={"base": path.parent})
+    except ValidationError as error:
+        message = _explain(error.errors(), path, data, applied)
+        raise InputError("\\n".join(message.splitlines())) from None
+    as_run = "\n".join([text.rstrip("\n"), *(f"# --set {one.text}" for one in applied), ""])
+    return job.read_from(path, as_run)
+
+
+def _parse(path: Path) -> tuple[str, Data]:
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise InputError(f"{path}: found {error.strerror}, expected a job file") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: found a byte at {error.start} that is not UTF-8, expected TOML"
+        ) from None
+    try:
+        return text, tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        lines = text.split("\n")
+        end = f"(at line {len(lines)}, column {len(lines[-1]) + 1})"
+        reason = str(error).replace("(at end of document)", end)
+        raise InputError(f"{path}: not valid TOML: {reason}") from None
+
+
+@dataclass(frozen=True)
+class _Override:
+    """One ``--set section.key=value``."""
+
+    text: str
+    keys: tuple[str, ...]
+    value: object
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        name, equals, raw = text.partition("=")
+        keys = tuple(part.strip() for part in name.split("."))
+        if not equals or len(keys) < 2 or not all(keys) or not text.isprintable():
+            raise InputError(f"--set: found {_shown(text)}, expected section.key=value in one line")
+        try:
+            parsed = tomllib.loads(f"value = {raw}")
+        except (ValueError, RecursionError):
+            parsed = {"value": raw.strip()}
+        return cls(text, keys, parsed["value"])
+
+    def apply(self, data: Data) -> None:
+        table = data
+        for depth, key in enumerate(self.keys[:-1], start=1):
+            inner = table.setdefault(key, {})
+            if not isinstance(inner, dict):
+                place = ".".join(self.keys[:depth])
+                raise InputError(
+                    f"--set {self.text}: found {place} = {_shown(inner)}, expected a table"
+                )
+            table = inner
+        table[self.keys[-1]] = self.value
+
+
+def _explain(
+    errors: Iterable[ErrorDetails], path: Path, data: Data, overrides: Sequence[_Override]
+) -> str:
+    """Put the first mistake in one line; unknown keys go first, for they cause others."""
+    error = min(errors, key=lambda one: one["type"] != "extra_forbidden")
+    context = error.get("ctx", {})
+    keys = [str(part) for part in error["loc"] if not isinstance(part, int)]
+    branch = keys.pop(2) if keys[0] == "operands" and len(keys) > 2 else ""
+    keys += [context["key"]] if context.get("key") else []
+    value = _dig(data, keys)
+    if error["type"] == "union_tag_not_found" and isinstance(value, dict):
+        keys += sorted(value.keys() - _BRANCHES[""].keys())[:1]
+    blamed = [
+        one.text
+        for one in overrides
+        if all(ours == theirs for ours, theirs in zip(keys, one.keys, strict=False))
+    ]
+    where = f"{path} with --set {blamed[-1]}" if blamed else str(path)
+    in_section = len(keys) > 1 or keys[0] in Job.model_fields or isinstance(value, dict)
+    place = f"[{keys[0]}] {'.'.join(keys[1:])}".strip() if in_section else keys[0]
+    field, known = _look_up(keys, branch)
+    if field is None:
+        return f"{where}: {place}: unknown key; {_hint(keys[-1], known)}"
+    wanted = context["expected"] if error["type"] == "rule" else _expected(field, error["type"])
+    return f"{where}: {place}: found {_shown(value)}, expected {wanted}"
+
+
+_MISSING = object()
+_BRANCHES = {
+    "file": FileOperand.model_fields,
+    "random": RandomOperand.model_fields,
+    "": FileOperand.model_fields | RandomOperand.model_fields,
+}
+
+
+def _dig(data: Data, keys: Iterable[str]) -> object:
+    value: object = data
+    for key in keys:
+        value = value.get(key, _MISSING) if isinstance(value, dict) else _MISSING
+    return value
+
+
+def _look_up(keys: Sequence[str], branch: str) -> tuple[FieldInfo | None, Iterable[str]]:
+    """Return the field that keys lead to, None if there is none, and its known siblings."""
+    known, field = Job.model_fields, None
+    for depth, key in enumerate(keys):
+        if depth == 2 and keys[0] == "operands":
+            known = _BRANCHES[branch]
+        elif field is not None:
+            known = next(kind.model_fields for kind in _kinds(field) if issubclass(kind, BaseModel))
+        field = known.get(key)
+    return field, known
+
+
+def _kinds(field: FieldInfo) -> list[Any]:
+    """Types that a field accepts, without the None of an optional one."""
+    kinds = get_args(field.annotation) if get_origin(field.annotation) else (field.annotation,)
+    return [kind for kind in kinds if kind is not type(None)]
+
+
+def _hint(key: str, known: Iterable[str]) -> str:
+    if near := difflib.get_close_matches(key, known, n=1):
+        return f'did you mean "{near[0]}"?'
+    homes = (
+        name
+        for name, section in Job.model_fields.items()
+        for kind in _kinds(section)
+        if key in kind.model_fields
+    )
+    if home := next(homes, None):
+        return f"it belongs in [{home}]"
+    return f"expected one of {', '.join(known)}"
+
+
+_SIGNS = {"ge": ">=", "gt": ">", "le": "<="}
+
+
+def _expected(field: FieldInfo, problem: str) -> str:
+    """Say what a field accepts; the type as well, unless the value has the right one."""
+    if field.description:
+        return field.description
+    kinds = _kinds(field)
+    if get_origin(field.annotation) is Literal or get_origin(kinds[0]) is Literal:
+        choices = get_args(kinds[0]) or kinds
+        return " or ".join(_shown(choice) for choice in choices)
+    limits = {
+        sign: getattr(bound, sign)
+        for bound in field.metadata
+        for sign in _SIGNS
+        if hasattr(bound, sign)
+    }
+    noun = {int: "an integer", float: "a number", bool: "true or false"}.get(kinds[0], "a table")
+    span = "".join(f"{_SIGNS[key]} {limit}" for key, limit in limits.items())
+    if len(limits) == 2:
+        span = f"{limits['ge']}..{limits['le']}"
+    in_range = problem in ("greater_than", "greater_than_equal", "less_than_equal")
+    return span if in_range else f"{noun} {span}".strip()
+
+
+def _shown(value: object) -> str:
+    """Write a value as TOML would, cut to what fits in a message."""
+    if value is _MISSING:
+        text = "nothing"
+    elif isinstance(value, str | bool):
+        text = json.dumps(value, ensure_ascii=False)
+    elif isinstance(value, dict):
+        text = "{" + ", ".join(f"{key} = {_shown(inner)}" for key, inner in value.items()) + "}"
+    elif isinstance(value, list):
+        text = "[" + ", ".join(map(_shown, value)) + "]"
+    elif isinstance(value, int) and value.bit_length() > 64:
+        text = f"an integer of {value.bit_length()} bits"
+    else:
+        text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."

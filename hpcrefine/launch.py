@@ -1,0 +1,176 @@
+"""How a run gets its ranks: threads, the right ``mpiexec``, and whether we really are n ranks.
+
+Imports neither NumPy nor mpi4py: thread counts must stand before NumPy loads its BLAS.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from hpcrefine.errors import InputError
+
+RANKS_VARIABLE = "HPCREFINE_RANKS"
+MPIEXEC_VARIABLE = "HPCREFINE_MPIEXEC"
+TERMINAL_VARIABLE = "HPCREFINE_TERMINAL"
+DEFAULT_RANKS = 4
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_RANK_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MPI_LOCALNRANKS")
+
+
+def prepare_process(threads: int | None = None) -> int:
+    """Fix the threads of BLAS and oneDNN for this process and its children.
+
+    Parameters
+    ----------
+    threads : int, optional
+        As the job file says; default ``OMP_NUM_THREADS``, else ``SLURM_CPUS_PER_TASK``, else 1.
+
+    Returns
+    -------
+    int
+        The number of threads set.
+    """
+    count = (
+        threads or _leading_integer("OMP_NUM_THREADS") or _leading_integer("SLURM_CPUS_PER_TASK")
+    )
+    for variable in _THREAD_VARIABLES:
+        os.environ[variable] = str(count or 1)
+    if _has_avx512():  # OpenBLAS does not choose its AVX-512 kernels on every CPU that has it
+        os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
+    return count or 1
+
+
+def _leading_integer(variable: str) -> int:
+    text = os.environ.get(variable, "").split(",")[0]
+    return int(text) if text.isdecimal() else 0
+
+
+def _has_avx512() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split()
+    except OSError:
+        return False
+    return {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"} <= set(flags)
+
+
+def under_mpi() -> bool:
+    """Say whether this process was started by an MPI launcher."""
+    return any(variable in os.environ for variable in _RANK_VARIABLES)
+
+
+def default_ranks() -> int:
+    """Return the ranks to start: those of the Slurm job, else 4."""
+    return _leading_integer("SLURM_NTASKS") or DEFAULT_RANKS
+
+
+def check_ranks(size: int) -> None:
+    """Refuse a communicator of one rank where more were started.
+
+    Raises
+    ------
+    InputError
+        If the launcher started several processes and each is rank 0 of 1, or if there is no worker.
+    """
+    expected = _leading_integer(RANKS_VARIABLE) or _leading_integer("SLURM_NTASKS")
+    if size == 1 and expected > 1:
+        raise InputError(
+            f"ranks: found every process to be rank 0 of 1, expected {expected} ranks: the "
+            "launcher does not belong to the MPI library that mpi4py loads (with the Open MPI "
+            "wheel use its mpiexec, not plain srun; with MPICH srun --mpi=pmi2)"
+        )
+    if size < 2:
+        raise InputError("ranks: found 1, expected at least 2 (a master and a worker)")
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """An ``mpiexec`` and whose it is.
+
+    Attributes
+    ----------
+    path : str
+        The program.
+    version : str
+        First line of what it says of itself.
+    openmpi : bool
+        Whether it is Open MPI's.
+    """
+
+    path: str
+    version: str
+    openmpi: bool
+
+    def command(self, ranks: int, program: Sequence[str]) -> list[str]:
+        """Return the command that starts a program on some ranks."""
+        options = ["--oversubscribe"] if self.openmpi else []
+        return [self.path, *options, "-n", str(ranks), *program]
+
+    def environment(self, ranks: int) -> dict[str, str]:
+        """Return the environment of that command."""
+        environment = dict(os.environ, **{RANKS_VARIABLE: str(ranks)})
+        if sys.stderr.isatty():
+            environment[TERMINAL_VARIABLE] = str(shutil.get_terminal_size().columns)
+        if self.openmpi:
+            if os.geteuid() == 0:
+                environment["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
+                environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
+            if ranks > len(os.sched_getaffinity(0)):  # else all ranks may be bound to one core
+                environment.setdefault("PRTE_MCA_hwloc_default_binding_policy", "none")
+                environment.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
+        return environment
+
+
+def find_launcher() -> Launcher:
+    """Find the ``mpiexec`` that belongs to this environment.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    beside = Path(sys.prefix) / "bin" / "mpiexec"
+    path = os.environ.get(MPIEXEC_VARIABLE) or (
+        str(beside) if beside.exists() else shutil.which("mpiexec")
+    )
+    if path is None or shutil.which(path) is None:
+        raise InputError(
+            f"mpiexec: found {path or 'none on PATH'}, expected an MPI launcher "
+            f"(pip install 'hpcrefine[local]', or set {MPIEXEC_VARIABLE})"
+        )
+    said = subprocess.run(
+        [path, "--version"], capture_output=True, text=True, timeout=60, check=False
+    ).stdout.strip()
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    version = next((line for line in lines if "version" in line.lower()), (*lines, "")[0])
+    return Launcher(path, version or "unknown", "Open MPI" in said or "prte" in said)
+
+
+def start(ranks: int, arguments: Sequence[str]) -> int:
+    """Run ``hpcrefine`` with these arguments on some ranks and return its exit code.
+
+    Signals that ask this process to end are passed on.
+
+    Raises
+    ------
+    InputError
+        If there is no launcher.
+    """
+    launcher = find_launcher()
+    command = launcher.command(ranks, [sys.executable, "-m", "hpcrefine", *arguments])
+    child = subprocess.Popen(command, env=launcher.environment(ranks))
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        child.send_signal(number)
+
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
+        signal.signal(number, pass_on)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the child as well
+    code = child.wait()
+    return code if code in (0, 2) else 1

@@ -1,0 +1,1 @@
+"""The HDF5 record of a run: schema, writer, reader, provenance."""

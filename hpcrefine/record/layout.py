@@ -1,0 +1,86 @@
+"""An empty record on disk: attributes, environment and tables, under a temporary name at first."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcrefine.record import schema
+
+# SWMR needs the file format of HDF5 1.10; nothing newer, so that older tools read the record.
+_LIBRARY = ("v110", "v110")
+_CHUNK_ROWS = {"workers": 64, "jobs": 64, "layers": 128, "tasks": 512}
+
+
+@contextlib.contextmanager
+def replacement(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; on success it takes the place of `path`.
+
+    An exception inside removes whatever stands under the temporary name.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def create(
+    path: Path,
+    attributes: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    tables: Mapping[str, NDArray[np.void]],
+    *,
+    locking: bool | None = None,
+) -> h5py.File:
+    """Create a record with all its tables and return it open for writing, not yet in SWMR mode.
+
+    Parameters
+    ----------
+    path : Path
+        Where; an existing file is overwritten.
+    attributes, environment : mapping
+        Attributes of the file and of its group ``environment``.
+    tables : mapping of str to ndarray
+        First rows of a table, by name; tables not named here start empty.
+    locking : bool, optional
+        Whether HDF5 locks the file; its own default where None.
+
+    Raises
+    ------
+    OSError
+        The file cannot be created there.
+    """
+    file = h5py.File(path, "w", libver=_LIBRARY, locking=locking)
+    try:
+        file.attrs.update(attributes)
+        file.create_group(schema.ENVIRONMENT).attrs.update(environment)
+        for name in schema.TABLES:
+            _create_table(file, name, tables.get(name, np.empty(0, schema.dtype(name))))
+        file.flush()
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _create_table(file: h5py.File, name: str, rows: NDArray[np.void]) -> None:
+    fill = np.zeros((), rows.dtype)
+    if "job" in (rows.dtype.names or ()):
+        fill["job"] = schema.NO_JOB
+    table = file.create_dataset(
+        name,
+        data=rows,
+        dtype=rows.dtype,
+        maxshape=(None,),
+        chunks=(_CHUNK_ROWS[name],),
+        fillvalue=fill,
+    )
+    table.attrs.create("units", schema.units(name), dtype=h5py.string_dtype())

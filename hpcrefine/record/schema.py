@@ -1,0 +1,188 @@
+"""The record's tables: every column with its type, its unit and its meaning, in this one place.
+
+History of the format's versions:
+
+1. First version: tables ``workers``, ``jobs``, ``layers``, ``tasks``; group ``environment``.
+
+Strings have fixed lengths, since a file in SWMR mode takes no variable-length data.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FORMAT = "hpcrefine"
+FORMAT_VERSION = 1
+ENVIRONMENT = "environment"
+ATTRIBUTES = (
+    "format",
+    "format_version",
+    "created",
+    "hpcrefine_version",
+    "job",
+    "kind",
+    "complete",
+)
+KINDS = ("measured", "simulated")
+
+#: Job id of rows that were allocated but never written (a writer killed in between).
+NO_JOB = -1
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the compound type.
+    dtype : str
+        NumPy type; strings as ``"S<bytes>"``.
+    unit : str
+        Unit of its values, ``"1"`` where there is none.
+    meaning : str
+        One line for people.
+    values : tuple of str
+        The only values a string column may take; empty where anything goes.
+    """
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
+    values: tuple[str, ...] = ()
+
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "workers": (
+        Column("rank", "i4", "1", "rank in the communicator"),
+        Column("host", "S64", "1", "host name"),
+        Column("pid", "i8", "1", "process id"),
+        Column("cpus", "S64", "1", "affinity list, such as 0-1"),
+        Column("threads", "i4", "1", "threads of the kernel"),
+        Column("kernel", "S16", "1", "kernel of the digit products"),
+    ),
+    "jobs": (
+        Column("job", "i8", "1", "id of the job, unique in the file"),
+        Column("variant", "S16", "1", "how it was computed", ("layered", "oneshot")),
+        Column("repeat", "i4", "1", "repetition"),
+        Column("warmup", "?", "1", "not to be counted"),
+        Column("n", "i8", "1", "rows of A"),
+        Column("k", "i8", "1", "columns of A, rows of B"),
+        Column("p", "i8", "1", "columns of B"),
+        Column("arrival", "f8", "s", "since the run's start"),
+        Column("start", "f8", "s", "since the run's start"),
+        Column("end", "f8", "s", "since the run's start"),
+        Column("deadline", "f8", "s", "after arrival; NaN without one"),
+        Column("status", "S16", "1", "how it ended", ("done", "stopped", "lost")),
+        Column(
+            "verdict",
+            "S24",
+            "1",
+            "layered: its integers against the exact ones; oneshot: its error against rounding",
+            ("exact", "exact (sampled)", "within rounding", "wrong", "unchecked"),
+        ),
+    ),
+    "layers": (
+        Column("job", "i8", "1", "id of the job"),
+        Column("layer", "i4", "1", "0 is the coarsest"),
+        Column("minijobs", "i4", "1", "products of digit planes that form it"),
+        Column("digit_products", "f8", "1", "digit products, with those that the code adds"),
+        Column("share", "f8", "1", "operations up to here over those of one-shot"),
+        Column("ready", "f8", "s", "since the job's start"),
+        Column("delay", "f8", "s", "since the job's arrival"),
+        Column("error_bound", "f8", "1", "absolute, max norm"),
+        Column("relative_bound", "f8", "1", "the bound over its scale"),
+        Column("error_measured", "f8", "1", "absolute, max norm; NaN where not measured"),
+        Column("tasks_used", "i4", "1", "results that were decoded"),
+        Column("tasks_late", "i4", "1", "results that came after the decoding"),
+        Column("tasks_purged", "i4", "1", "tasks that were called off"),
+        Column("tasks_lost", "i4", "1", "tasks of workers that died or sent rubbish"),
+        Column("met_deadline", "?", "1", "ready in time"),
+    ),
+    "tasks": (
+        Column("job", "i8", "1", "id of the job"),
+        Column("layer", "i4", "1", "0 is the coarsest"),
+        Column("unit", "i4", "1", "coded unit within the layer"),
+        Column("task", "i4", "1", "coded task within the unit"),
+        Column("worker", "i4", "1", "rank of the worker"),
+        Column("sent", "f8", "s", "since the job's start"),
+        Column("received", "f8", "s", "since the job's start"),
+        Column("compute", "f8", "s", "duration on the worker"),
+        Column("status", "S8", "1", "what became of it", ("used", "late", "purged", "lost")),
+    ),
+}
+
+
+def dtype(table: str) -> np.dtype[np.void]:
+    """Compound type of a table as it stands in the file (strings as bytes)."""
+    return np.dtype([(column.name, column.dtype) for column in TABLES[table]])
+
+
+def text_dtype(table: str) -> np.dtype[np.void]:
+    """Compound type of a table as the reader hands it out (strings as ``U``)."""
+    return np.dtype([(c.name, c.dtype.replace("S", "U")) for c in TABLES[table]])
+
+
+def units(table: str) -> tuple[str, ...]:
+    """Units of a table's columns, in order."""
+    return tuple(column.unit for column in TABLES[table])
+
+
+def pack(table: str, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.void]:
+    """Turn rows into an array that can be written.
+
+    Strings without a fixed set of values are cut to their column's length.
+
+    Parameters
+    ----------
+    table : str
+        Name of the table.
+    rows : sequence of mapping
+        Each holds exactly the table's columns.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(len(rows),)``, type ``dtype(table)``.
+
+    Raises
+    ------
+    KeyError
+        A column is missing or unknown.
+    ValueError
+        A string is none of its column's values, or a number is no number of its column.
+    """
+    names = {column.name for column in TABLES[table]}
+    for row in rows:
+        if row.keys() != names:
+            missing, unknown = sorted(names - row.keys()), sorted(row.keys() - names)
+            raise KeyError(f"table {table}: missing columns {missing}, unknown columns {unknown}")
+    packed = np.empty(len(rows), dtype(table))
+    for column in TABLES[table]:
+        packed[column.name] = _pack_column(table, column, [row[column.name] for row in rows])
+    return packed
+
+
+def _pack_column(table: str, column: Column, values: list[Any]) -> NDArray[Any]:
+    kind = np.dtype(column.dtype)
+    if kind.kind == "S":
+        if column.values and not set(values) <= set(column.values):
+            wrong = sorted(map(repr, set(values) - set(column.values)))
+            raise ValueError(
+                f"table {table}, column {column.name}: {', '.join(wrong)} is none of "
+                f"{', '.join(column.values)}"
+            )
+        return np.array([str(value).encode() for value in values], kind)
+    try:
+        given = np.asarray(values)
+        packed = np.asarray(values, kind)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"table {table}, column {column.name}: {error}") from error
+    if kind.kind == "i" and not np.array_equal(packed, given):
+        raise ValueError(f"table {table}, column {column.name}: not integers of type {kind}")
+    return packed

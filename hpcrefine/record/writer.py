@@ -1,0 +1,195 @@
+"""Writing a record while the run goes on: a run killed at any moment leaves its finished jobs."""
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+import hpcrefine
+from hpcrefine.errors import InputError
+from hpcrefine.record import layout, schema, state
+
+
+def check_output(path: str | os.PathLike[str], force: bool = False) -> None:
+    """Find out whether a record can be written there, without creating anything.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to be written.
+    force : bool
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    InputError
+        The file exists (and `force` is not given, or a run is writing it), or its directory is
+        missing or not writable.
+    """
+    path = Path(path)
+    directory = path.parent
+    if path.is_dir():
+        raise InputError(f"{path}: is a directory; expected the name of a file to write")
+    if not directory.is_dir():
+        raise InputError(f"{path}: no directory {directory}; expected one that exists")
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: directory {directory} is not writable")
+    if not path.exists():
+        return
+    if not force:
+        raise InputError(f"{path}: exists already; give --force to replace it, or another name")
+    if os.access(path, os.R_OK) and state.is_live(path):
+        raise InputError(f"{path}: another run is writing it; wait for its end or name another")
+
+
+class RecordWriter:
+    """One record, open for appending; rank 0 alone has it.
+
+    Use it as a context manager: leaving it without an exception marks the record complete.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to write.
+    job_text : str
+        The job file (TOML) as run.
+    kind : str
+        ``"measured"`` or ``"simulated"``.
+    environment : mapping
+        What :func:`hpcrefine.record.environment.collect` gives.
+    workers : sequence of mapping
+        Rows of the table ``workers``.
+    force : bool
+        Replace an existing file, once the new one stands.
+    locking : bool, optional
+        Whether the file is locked (switch it off on file systems where locks fail); HDF5's own
+        default where None.
+
+    Raises
+    ------
+    InputError
+        The file exists, or cannot be created there.
+    KeyError, ValueError
+        A worker's row or `kind` is not of the schema.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        job_text: str,
+        kind: str,
+        environment: Mapping[str, str | int | float],
+        workers: Sequence[Mapping[str, Any]],
+        force: bool = False,
+        locking: bool | None = None,
+    ) -> None:
+        if kind not in schema.KINDS:
+            raise ValueError(f"kind {kind!r} is none of {', '.join(schema.KINDS)}")
+        self.path = Path(path)
+        self._seen: set[int] = set()
+        tables = {"workers": schema.pack("workers", workers)}
+        attributes = {
+            "format": schema.FORMAT,
+            "format_version": schema.FORMAT_VERSION,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "hpcrefine_version": hpcrefine.__version__,
+            "job": job_text,
+            "kind": kind,
+            "complete": np.False_,
+        }
+        check_output(self.path, force)
+        try:
+            with layout.replacement(self.path) as temporary:
+                file = layout.create(temporary, attributes, environment, tables, locking=locking)
+                # From here on the file is consistent, whatever happens to this process.
+                file.swmr_mode = True
+                self._lock = None if locking is False else state.hold(temporary)
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be created: {error}") from error
+        self._file = file
+
+    def append(
+        self,
+        job: Mapping[str, Any],
+        layers: Sequence[Mapping[str, Any]],
+        tasks: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Write one finished job; when this returns the job survives a kill.
+
+        Parameters
+        ----------
+        job : mapping
+            Row of the table ``jobs``; its id is new and not negative.
+        layers, tasks : sequence of mapping
+            The job's rows of these tables.
+
+        Raises
+        ------
+        KeyError
+            A column is missing or unknown.
+        ValueError
+            A value is not of its column, or a row belongs to another job.
+        """
+        packed = {
+            "tasks": schema.pack("tasks", tasks),
+            "layers": schema.pack("layers", layers),
+            "jobs": schema.pack("jobs", [job]),
+        }
+        number = int(packed["jobs"]["job"][0])
+        if number < 0 or number in self._seen:
+            raise ValueError(f"table jobs, column job: {number} is negative or there already")
+        for name, rows in packed.items():
+            if np.any(rows["job"] != number):
+                raise ValueError(f"table {name}, column job: rows of another job than {number}")
+        # Each table reaches the file before the next is touched, the job's own row last: a reader
+        # that sees the job sees all of it, after a kill too.
+        for name, rows in packed.items():
+            self._extend(name, rows)
+        self._seen.add(number)
+
+    def close(self, complete: bool = True) -> None:
+        """Close the file; a second call does nothing.
+
+        Parameters
+        ----------
+        complete : bool
+            Whether the run came to its end.
+        """
+        if not self._file:
+            return
+        try:
+            if complete:
+                # SWMR allows new values of an attribute, though no new attributes. Opening the
+                # file once more without SWMR would leave a moment in which a kill is fatal.
+                self._file.attrs.modify("complete", np.True_)
+        finally:
+            self._file.close()
+            if self._lock is not None:
+                self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close(complete=kind is None)
+
+    def _extend(self, name: str, rows: NDArray[np.void]) -> None:
+        if len(rows) == 0:
+            return
+        table: h5py.Dataset = self._file[name]
+        end = len(table)
+        table.resize((end + len(rows),))
+        table[end:] = rows
+        table.flush()

@@ -1,0 +1,78 @@
+"""Summaries of timings that assume no distribution.
+
+Timings are neither normal nor symmetric, so that medians stand for them, with nonparametric
+confidence intervals: Hoefler and Belli, "Scientific Benchmarking of Parallel Computing Systems",
+SC'15, section 3.1.3 (after Le Boudec, "Performance Evaluation of Computer and Communication
+Systems", 2010).
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import bdtr
+
+#: Probability that the interval misses the median on one side.
+_TAIL = 0.025
+#: Interval over median above which timings count as unstable.
+UNSTABLE = 0.10
+#: No sample smaller than this has a 95 % interval of its median.
+SMALLEST = 6
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a sample of times says.
+
+    Attributes
+    ----------
+    count : int
+        Size of the sample.
+    median : float
+        Seconds; NaN for an empty sample.
+    low, high : float
+        95 % confidence interval of the median, in seconds; NaN for fewer than 6 times.
+    p99 : float
+        99th percentile by nearest rank, in seconds; NaN for an empty sample.
+    """
+
+    count: int
+    median: float
+    low: float
+    high: float
+    p99: float
+
+    @classmethod
+    def of(cls, sample: ArrayLike) -> Self:
+        """Summarise a sample.
+
+        The number of times below the true median is binomial (n, 1/2). The interval runs from the
+        l-th smallest to the l-th largest time, with the largest l that leaves 2.5 % on each side.
+
+        Parameters
+        ----------
+        sample : array_like
+            Times in seconds, shape ``(n,)``, in any order.
+
+        Raises
+        ------
+        ValueError
+            The sample is not one-dimensional, or holds a NaN.
+        """
+        times = np.asarray(sample, np.float64)
+        if times.ndim != 1 or np.isnan(times).any():
+            raise ValueError("a sample is a one-dimensional array without NaN")
+        times = np.sort(times)
+        count = times.size
+        if count == 0:
+            return cls(0, np.nan, np.nan, np.nan, np.nan)
+        rank = int(np.count_nonzero(bdtr(np.arange(count // 2), count, 0.5) <= _TAIL))
+        low, high = (times[rank - 1], times[count - rank]) if rank else (np.nan, np.nan)
+        p99 = times[-(-99 * count // 100) - 1]
+        return cls(count, float(np.median(times)), float(low), float(high), float(p99))
+
+    @property
+    def unstable(self) -> bool:
+        """Whether the interval is wider than 10 % of the median."""
+        return self.high - self.low > UNSTABLE * self.median

@@ -1,0 +1,62 @@
+"""Rows and writers for the tests of the record."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hpcrefine.record import schema
+from hpcrefine.record.writer import RecordWriter
+
+
+def make_row(table, **values):
+    """A valid row of a table, of zeros and first choices, with some values changed."""
+    defaults = {
+        c.name: (c.values or ("",))[0] if "S" in c.dtype else np.dtype(c.dtype).type(0).item()
+        for c in schema.TABLES[table]
+    }
+    return defaults | values
+
+
+def make_writer(path: Path, **options) -> RecordWriter:
+    given = {
+        "job_text": '[job]\nname = "größe"\n',
+        "kind": "measured",
+        "environment": {"host": "a", "cores": 2, "clock": 2.5},
+        "workers": [make_row("workers", rank=rank, host=f"node{rank}") for rank in range(3)],
+    }
+    return RecordWriter(path, **(given | options))
+
+
+def make_job(number, layers=2, tasks=3):
+    """What ``append`` takes: a job, its layers, its tasks; each task has its own number."""
+    return (
+        make_row("jobs", job=number),
+        [make_row("layers", job=number, layer=i, ready=0.1 * i) for i in range(layers)],
+        [
+            make_row("tasks", job=number, layer=i, task=j)
+            for i in range(layers)
+            for j in range(tasks)
+        ],
+    )
+
+
+@pytest.fixture
+def row():
+    return make_row
+
+
+@pytest.fixture
+def job():
+    return make_job
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run.h5"
+
+
+@pytest.fixture
+def open_writer(path):
+    return partial(make_writer, path)

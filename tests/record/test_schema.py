@@ -1,0 +1,68 @@
+"""The schema and the packing of rows."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpcrefine.record import schema
+
+
+@pytest.mark.parametrize("table", schema.TABLES)
+def test_every_column_has_a_fixed_size_a_unit_and_a_meaning(table):
+    assert not schema.dtype(table).hasobject
+    assert len(schema.units(table)) == len(schema.dtype(table).names)
+    assert all(c.unit and c.meaning for c in schema.TABLES[table])
+    assert len({c.name for c in schema.TABLES[table]}) == len(schema.TABLES[table])
+
+
+@pytest.mark.parametrize("table", schema.TABLES)
+def test_choices_fit_their_column(table):
+    for column in schema.TABLES[table]:
+        longest = max((len(value.encode()) for value in column.values), default=0)
+        assert longest <= np.dtype(column.dtype).itemsize
+
+
+@given(
+    numbers=st.lists(
+        st.tuples(
+            st.integers(0, 2**63 - 1),
+            st.integers(-(2**31), 2**31 - 1),
+            st.floats(allow_nan=True, width=64),
+            st.sampled_from(["used", "late", "purged", "lost"]),
+        ),
+        max_size=5,
+    )
+)
+def test_packing_keeps_every_value(numbers):
+    rest = {"layer": 1, "unit": 2, "task": 3, "sent": 0.25, "received": 0.5}
+    rows = [{"job": j, "worker": w, "compute": c, "status": s} | rest for j, w, c, s in numbers]
+    packed = schema.pack("tasks", rows)
+    assert packed.dtype == schema.dtype("tasks")
+    for row, kept in zip(rows, packed, strict=True):
+        for name, value in row.items():
+            found = kept[name].decode() if name == "status" else kept[name]
+            assert found == value or (np.isnan(value) and np.isnan(found))
+
+
+def test_missing_and_unknown_columns_are_named(row):
+    short = row("tasks")
+    del short["compute"]
+    with pytest.raises(KeyError, match="compute"):
+        schema.pack("tasks", [row("tasks"), short])
+    with pytest.raises(KeyError, match="colour"):
+        schema.pack("tasks", [row("tasks", colour=1)])
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("status", "gone"), ("layer", 1.5), ("layer", 2**40), ("layer", "x"), ("sent", "soon")],
+)
+def test_values_that_do_not_fit_are_refused_with_the_column(row, column, value):
+    with pytest.raises(ValueError, match=f"column {column}"):
+        schema.pack("tasks", [row("tasks", **{column: value})])
+
+
+def test_long_names_are_cut(row):
+    packed = schema.pack("workers", [row("workers", host="h" * 100)])
+    assert packed["host"][0] == b"h" * 64

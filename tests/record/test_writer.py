@@ -1,0 +1,172 @@
+"""What the writer leaves behind, and what it refuses."""
+
+from datetime import datetime
+
+import h5py
+import pytest
+
+import hpcrefine
+from hpcrefine.errors import InputError
+from hpcrefine.record import schema
+from hpcrefine.record.reader import read
+from hpcrefine.record.writer import check_output
+
+
+def test_a_closed_record_opens_plainly_and_describes_itself(path, open_writer, job):
+    with open_writer() as writer:
+        writer.append(*job(0))
+    with h5py.File(path, "r") as file:
+        assert tuple(file.attrs) == tuple(sorted(schema.ATTRIBUTES))
+        assert file.attrs["format"] == "hpcrefine"
+        assert file.attrs["format_version"] == 1
+        assert file.attrs["hpcrefine_version"] == hpcrefine.__version__
+        assert datetime.fromisoformat(file.attrs["created"]).utcoffset().total_seconds() == 0
+        assert "größe" in file.attrs["job"]
+        assert file.attrs["complete"]
+        assert dict(file["environment"].attrs) == {"host": "a", "cores": 2, "clock": 2.5}
+        for table in schema.TABLES:
+            assert file[table].dtype == schema.dtype(table)
+            assert tuple(file[table].attrs["units"]) == schema.units(table)
+        assert file["workers"]["host"].tolist() == [b"node0", b"node1", b"node2"]
+        assert len(file["tasks"]) == 6
+
+
+def test_a_long_job_text_and_environment_fit(path, open_writer):
+    text = "# " + "x" * 200_000
+    open_writer(job_text=text, environment={f"key{i}": "v" * 500 for i in range(200)}).close()
+    record = read(path)
+    assert record.attributes["job"] == text
+    assert len(record.environment) == 200
+
+
+@pytest.mark.parametrize("locking", [None, True, False, "best-effort"])
+def test_locking_can_be_chosen(path, open_writer, job, locking):
+    with open_writer(locking=locking) as writer:
+        writer.append(*job(0))
+    assert len(read(path).jobs) == 1
+
+
+def test_an_exception_leaves_the_record_incomplete(path, open_writer, job):
+    with pytest.raises(RuntimeError), open_writer() as writer:
+        writer.append(*job(0))
+        raise RuntimeError
+    record = read(path)
+    assert not record.complete
+    assert len(record.jobs) == 1
+
+
+def test_close_twice_does_nothing(path, open_writer):
+    writer = open_writer()
+    writer.close(complete=False)
+    writer.close()
+    assert not read(path).complete
+
+
+def test_a_job_without_layers_or_tasks(path, open_writer, row):
+    with open_writer() as writer:
+        writer.append(row("jobs", job=0, status="lost"), [], [])
+    assert read(path).jobs["status"].tolist() == ["lost"]
+
+
+def test_bad_rows_leave_no_trace(path, open_writer, job, row):
+    with open_writer() as writer:
+        writer.append(*job(0))
+        head, layers, tasks = job(1)
+        with pytest.raises(KeyError, match="deadline"):
+            writer.append({k: v for k, v in head.items() if k != "deadline"}, layers, tasks)
+        with pytest.raises(ValueError, match="column verdict"):
+            writer.append(head | {"verdict": "fine"}, layers, tasks)
+        with pytest.raises(ValueError, match="table layers, column job"):
+            writer.append(head, [*layers, row("layers", job=0)], tasks)
+        with pytest.raises(ValueError, match="column job: 0"):
+            writer.append(*job(0))
+        with pytest.raises(ValueError, match="column job: -1"):
+            writer.append(*job(-1))
+    with h5py.File(path) as file:
+        assert [len(file[name]) for name in ("jobs", "layers", "tasks")] == [1, 2, 6]
+
+
+def test_the_jobs_row_comes_last(path, open_writer, job, monkeypatch):
+    with open_writer() as writer:
+        extend = writer._extend
+
+        def break_before_the_job(name, rows):
+            if name == "jobs":
+                raise OSError("disk full")
+            extend(name, rows)
+
+        writer.append(*job(0))
+        monkeypatch.setattr(writer, "_extend", break_before_the_job)
+        with pytest.raises(OSError, match="disk full"):
+            writer.append(*job(1))
+    with h5py.File(path) as file:
+        assert set(file["layers"]["job"]) == set(file["tasks"]["job"]) == {0, 1}
+    record = read(path)
+    assert set(record.jobs["job"]) == set(record.layers["job"]) == set(record.tasks["job"]) == {0}
+
+
+def test_an_existing_file_is_kept_without_force(path, open_writer):
+    path.write_text("precious")
+    with pytest.raises(InputError, match=r"run\.h5.*--force"):
+        open_writer()
+    with pytest.raises(InputError, match=r"run\.h5.*--force"):
+        check_output(path)
+    assert path.read_text() == "precious"
+    check_output(path, force=True)
+    open_writer(force=True).close()
+    assert read(path).complete
+
+
+def test_a_failed_creation_keeps_the_old_file_and_leaves_nothing(path, open_writer):
+    path.write_text("precious")
+    with pytest.raises(TypeError):
+        open_writer(force=True, environment={"bad": object()})
+    assert path.read_text() == "precious"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_full_disk_is_an_input_error_and_leaves_nothing(path, open_writer, monkeypatch):
+    def full(*_, **__):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("hpcrefine.record.state.hold", full)
+    with pytest.raises(InputError, match="No space left"):
+        open_writer()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_places_that_cannot_be_written(tmp_path, path, open_writer):
+    with pytest.raises(InputError, match="no directory"):
+        check_output(tmp_path / "missing" / "run.h5")
+    with pytest.raises(InputError, match="is a directory"):
+        check_output(tmp_path, force=True)
+    path.write_text("")
+    with pytest.raises(InputError, match="no directory"):
+        check_output(path / "run.h5")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_where_the_system_refuses_a_file(open_writer):
+    # Root may write anywhere, but for a file system that takes no files.
+    with pytest.raises(InputError, match=r"/proc/run\.h5"):
+        open_writer.func("/proc/run.h5")
+
+
+def test_check_output_creates_nothing(path):
+    check_output(path)
+    check_output(path, force=True)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_running_record_is_not_replaced(path, open_writer, job):
+    with open_writer() as writer:
+        with pytest.raises(InputError, match="another run is writing"):
+            open_writer(force=True)
+        writer.append(*job(0))
+    assert read(path).complete
+    check_output(path, force=True)
+
+
+def test_an_unknown_kind_is_refused(open_writer):
+    with pytest.raises(ValueError, match="guessed"):
+        open_writer(kind="guessed")

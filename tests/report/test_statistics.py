@@ -1,0 +1,81 @@
+"""Order statistics: known values, properties, and the coverage they promise."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpcrefine.report.statistics import Summary
+
+SAMPLES = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=60)
+
+
+@pytest.mark.parametrize(
+    ("count", "low", "high"),
+    # From tables of the binomial confidence interval of the median.
+    [(6, 1, 6), (7, 1, 7), (8, 1, 8), (9, 2, 8), (10, 2, 9), (20, 6, 15), (50, 18, 33)],
+)
+def test_ranks_of_the_interval(count, low, high):
+    times = np.random.default_rng(1).permutation(np.arange(1.0, count + 1))
+    summary = Summary.of(times)
+    assert (summary.low, summary.high) == (low, high)
+    assert summary.median == (count + 1) / 2
+
+
+@pytest.mark.parametrize("count", range(1, 6))
+def test_five_times_and_fewer_have_no_interval(count):
+    summary = Summary.of(np.arange(count))
+    assert summary.count == count
+    assert np.isnan([summary.low, summary.high]).all()
+    assert not summary.unstable
+
+
+@pytest.mark.parametrize("count", [6, 15, 40])
+@pytest.mark.parametrize("draw", ["exponential", "standard_normal"])
+def test_the_interval_covers_the_median_as_often_as_it_says(count, draw):
+    median = np.log(2) if draw == "exponential" else 0.0
+    samples = getattr(np.random.default_rng(20), draw)(size=(4000, count))
+    summaries = [Summary.of(sample) for sample in samples]
+    coverage = np.mean([s.low <= median <= s.high for s in summaries])
+    # Four standard deviations; the true coverage is discrete, 0.95 or somewhat more.
+    slack = 4 * np.sqrt(0.05 * 0.95 / len(samples))
+    assert 0.95 - slack < coverage < 0.98 + slack
+
+
+@pytest.mark.parametrize(("count", "rank"), [(1, 1), (10, 10), (100, 99), (101, 100), (1000, 990)])
+def test_p99_is_the_nearest_rank(count, rank):
+    assert Summary.of(np.arange(1.0, count + 1)).p99 == rank
+
+
+@given(SAMPLES, st.randoms(use_true_random=False))
+def test_order_does_not_matter_and_bounds_enclose_the_median(sample, random):
+    summary = Summary.of(sample)
+    shuffled = random.sample(sample, len(sample))
+    assert repr(Summary.of(shuffled)) == repr(summary)
+    assert summary.p99 in sample
+    if len(sample) > 5:
+        assert summary.low in sample
+        assert summary.high in sample
+        assert summary.low <= summary.median <= summary.high
+
+
+@given(SAMPLES, st.integers(-10, 10))
+def test_the_unit_does_not_matter(sample, power):
+    summary, scaled = Summary.of(sample), Summary.of(np.array(sample) * 2.0**power)
+    assert scaled.unstable == summary.unstable
+    assert scaled.median == summary.median * 2.0**power
+
+
+def test_unstable_means_wider_than_a_tenth():
+    assert not Summary.of([1.0, 1.0, 1.0, 1.0, 1.0, 1.09]).unstable
+    assert Summary.of([1.0, 1.0, 1.0, 1.0, 1.0, 1.11]).unstable
+
+
+def test_the_empty_sample():
+    assert repr(Summary.of([])) == "Summary(count=0, median=nan, low=nan, high=nan, p99=nan)"
+
+
+@pytest.mark.parametrize("sample", [[1.0, np.nan], [[1.0, 2.0]], 1.0])
+def test_what_is_no_sample(sample):
+    with pytest.raises(ValueError, match="one-dimensional"):
+        Summary.of(sample)
