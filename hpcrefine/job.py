@@ -58,8 +58,7 @@ def _ascending(rows: tuple[int, int]) -> tuple[int, int]:
     return rows
 
 
-# A TOML array arrives as a list, hence not strict.
-Rows = Annotated[tuple[int, int], Strict(False), AfterValidator(_ascending)]
+Rows = Annotated[tuple[int, int], Strict(False), AfterValidator(_ascending)]  # for TOML's lists
 _Length = Annotated[int, Field(ge=1, lt=2**31)]
 Shape = Annotated[tuple[_Length, _Length], Strict(False)]
 
@@ -146,9 +145,8 @@ class RandomOperand(_Section):
         for key, value in (("low", self.low), ("high", self.high)):
             if self.random == "normal" and value is not None:
                 raise _rule(key, f"no such key {drawn}")
-            if self.random == "integers" and (
-                value is None or not value.is_integer() or not least <= value <= most
-            ):
+            held = value is not None and value.is_integer() and least <= value <= most
+            if self.random == "integers" and not held:
                 raise _rule(key, f"an integer {least}..{most} {drawn}, dtype {self.element_type}")
         if not self.limits[0] < self.limits[1]:
             raise _rule("high", f"more than low = {self.limits[0]:g}")
@@ -168,10 +166,9 @@ def _operand_kind(value: object) -> str | None:
 
 _File = Annotated[FileOperand, Tag("file")]
 _Random = Annotated[RandomOperand, Tag("random")]
+_ATransposed = Annotated[Literal["a.T"], Tag("a.T")]
 _Left = Annotated[_File | _Random, Discriminator(_operand_kind)]
-_Right = Annotated[
-    _File | _Random | Annotated[Literal["a.T"], Tag("a.T")], Discriminator(_operand_kind)
-]
+_Right = Annotated[_File | _Random | _ATransposed, Discriminator(_operand_kind)]
 
 
 class OperandsSection(_Section):
@@ -284,8 +281,7 @@ class ScheduleSection(_Section):
 
 
 def _existing(library: Path, info: ValidationInfo) -> Path:
-    base: Path = (info.context or {}).get("base", Path())
-    found = (base / library).absolute()
+    found: Path = ((info.context or {}).get("base", Path()) / library).absolute()
     if "\0" in str(found) or not found.is_file():
         raise ValueError("no such file")
     return found
@@ -329,8 +325,7 @@ class RecordSection(_Section):
     Attributes
     ----------
     file : str, optional
-        Where it is written, kept as it stands: a relative path starts from the working folder. A
-        time-stamped file under ``results/`` unless given.
+        Its path, kept as written; a time-stamped file under ``results/`` unless given.
     tasks : bool
         Whether each single task is kept.
     locking : bool, optional
@@ -348,10 +343,9 @@ class VerifySection(_Section):
     Attributes
     ----------
     exact : {"full", "sampled", "auto", "off"}
-        Every entry; a sample of rows; every entry up to ``limit``, else a sample; or not at all.
+        Every entry; a sample of rows; every entry up to ``limit`` and a sample above; or nothing.
     limit : int
-        Multiply-adds of the checked digit products up to which ``auto`` checks every entry; above,
-        a sample of rows is checked.
+        Multiply-adds of the checked digit products up to which ``auto`` checks every entry.
     """
 
     exact: Literal["full", "sampled", "auto", "off"] = "auto"
