@@ -60,6 +60,11 @@ def _has_avx512() -> bool:
     return {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"} <= set(flags)
 
 
+def available_cores() -> int:
+    """Return the cores that this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
 def under_mpi() -> bool:
     """Say whether this process was started by an MPI launcher."""
     return any(variable in os.environ for variable in _RANK_VARIABLES)
@@ -121,7 +126,7 @@ class Launcher:
             if os.geteuid() == 0:
                 environment["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
                 environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
-            if ranks > len(os.sched_getaffinity(0)):  # else all ranks may be bound to one core
+            if ranks > available_cores():  # else all ranks may be bound to one core
                 environment.setdefault("PRTE_MCA_hwloc_default_binding_policy", "none")
                 environment.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
         return environment
@@ -147,7 +152,7 @@ def find_launcher() -> Launcher:
     said = subprocess.run(
         [path, "--version"], capture_output=True, text=True, timeout=60, check=False
     ).stdout.strip()
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
     version = next((line for line in lines if "version" in line.lower()), (*lines, "")[0])
     return Launcher(path, version or "unknown", "Open MPI" in said or "prte" in said)
 

@@ -197,16 +197,18 @@ def _left_in_groups(system: Path) -> Iterator[int]:
     for line in _lines(system / "proc/self/cgroup"):
         _, controllers, name = line.split(":", 2)
         names |= dict.fromkeys(names.keys() & controllers.split(","), name)
-    for controller, limit, used in (
-        ("", "memory.max", "memory.current"),
-        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    for controller, limit, used, cached in (
+        ("", "memory.max", "memory.current", "inactive_file"),
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
         top = mount / controller
         group = top / names[controller].lstrip("/")
         for folder in (group, *group.parents):
             limits, uses = _lines(folder / limit), _lines(folder / used)
             if limits and uses and limits[0] != "max":
-                yield max(0, int(limits[0]) - int(uses[0]))
+                statistics = dict(line.split() for line in _lines(folder / "memory.stat"))
+                kept = int(uses[0]) - int(statistics.get(cached, 0))  # a file cache gives way
+                yield max(0, int(limits[0]) - kept)
             if folder == top:
                 break
 

@@ -395,3 +395,11 @@ def test_data_broken_behind_the_header(job, tmp_path):
     made = job('{file = "i.idx.gz"}')
     check(made)
     assert f"[operands] a: {tmp_path}/i.idx.gz: cannot be read: " in refusal(load_pair, made)
+
+
+@pytest.mark.parametrize(("version", "prefix"), [(1, "total_"), (2, "")])
+def test_file_cache_counts_as_free(system, version, prefix):
+    group = limited("", version, 5000, 4000)
+    statistics = f"anon 1500\n{prefix}inactive_file 2500"
+    folder = next(iter(group)).rpartition("/")[0]
+    assert memory_available(system(**group, **{f"{folder}/memory.stat": statistics})) == 3500

@@ -60,4 +60,4 @@ def ranges(numbers: Iterable[int]) -> str:
 
 def mpi_library() -> str:
     """Return the first line of the MPI library's own version text."""
-    return MPI.Get_library_version().strip("\0").splitlines()[0].strip()
+    return " ".join(MPI.Get_library_version().strip("\0").splitlines()[0].split())

@@ -1,6 +1,5 @@
 """The public handle: workers serve in it, rank 0 multiplies with it."""
 
-import os
 import socket
 import sys
 import traceback
@@ -19,11 +18,14 @@ from hpcrefine.cluster.protocol import FACTS, MASTER, Command, Tag, as_bytes, he
 from hpcrefine.cluster.worker import Worker
 from hpcrefine.codes import make_code
 from hpcrefine.errors import InputError
+from hpcrefine.launch import available_cores
 from hpcrefine.resolution.bounds import Bound, error_bounds
 from hpcrefine.resolution.digits import Array, Quantised, quantise
 from hpcrefine.resolution.layers import Layer, layering
 from hpcrefine.resolution.refine import Refiner
 from hpcrefine.schedule.plan import make_plan
+
+_QUANTISING_THREADS = 8  # the workers wait meanwhile; memory is the limit beyond a few
 
 
 class Pool:
@@ -196,7 +198,7 @@ class Pool:
         """
         start = self._begin()
         _check_shapes(a, b)
-        threads = len(os.sched_getaffinity(0))
+        threads = min(available_cores(), _QUANTISING_THREADS)
         left = quantise(a, digits, digit_bits, axis=1, scale=scale, threads=threads, name="a")
         right = quantise(b, digits, digit_bits, axis=0, scale=scale, threads=threads, name="b")
         planned = layering(layers, digits, truncate)

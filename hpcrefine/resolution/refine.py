@@ -52,20 +52,20 @@ class Refiner:
         previous, out : ndarray of float64, shape (all rows, columns)
             The resolution before (None before the first) and the new one.
         """
-        columns = out.shape[1]
-        height = max(1, _CHUNK_ENTRIES // columns)
-        scratch = np.empty((min(height, rows.stop - rows.start), columns))
+        height = max(1, _CHUNK_ENTRIES // out.shape[1])
         for start in range(rows.start, rows.stop, height):
-            stop = min(start + height, rows.stop)
-            here, local = slice(start, stop), slice(start - rows.start, stop - rows.start)
-            term = scratch[: stop - start]
+            here = slice(start, min(start + height, rows.stop))
+            local = slice(here.start - rows.start, here.stop - rows.start)
+            into = out[here]
             for group, significance in enumerate(significances):
-                self._term(here, integers[group, local], significance, term)
-                if previous is None and group == 0:
-                    out[here] = term
+                if group == 0 and previous is not out:
+                    self._term(here, integers[group, local], significance, into)
+                    if previous is not None:
+                        into += previous[here]
                 else:
-                    base = out if previous is None or group else previous
-                    np.add(base[here], term, out=out[here])
+                    term = np.empty(into.shape)
+                    self._term(here, integers[group, local], significance, term)
+                    into += term
 
     def _term(
         self, rows: slice, integers: NDArray[np.signedinteger], significance: int, out: Floats
