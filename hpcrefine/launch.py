@@ -66,8 +66,9 @@ def available_cores() -> int:
 
 
 def under_mpi() -> bool:
-    """Say whether this process was started by an MPI launcher."""
-    return any(variable in os.environ for variable in _RANK_VARIABLES)
+    """Say whether this process was started by an MPI launcher, or as one of many by srun."""
+    started = any(variable in os.environ for variable in _RANK_VARIABLES)
+    return started or _leading_integer("SLURM_STEP_NUM_TASKS") > 1
 
 
 def default_ranks() -> int:

@@ -295,19 +295,23 @@ def test_too_little_memory(job, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "buffers"),
+    ("overrides", "buffers", "layers", "checked"),
     [
-        ([], 3),
-        (["resolution.layering=square", "resolution.digits=2"], 3),
-        (["resolution.truncate=1"], 2),
-        (["code.unit=minijob"], 4),
-        (["code.scheme=mds", "code.redundancy=2"], 6),
+        ([], 3, 3, 4 * 49),
+        (["resolution.layering=square", "resolution.digits=2"], 3, 2, 4 * 49),
+        (["resolution.truncate=1"], 2, 2, 3 * 49),
+        (["code.unit=minijob"], 4, 3, 5 * 49),
+        (["code.scheme=mds", "code.redundancy=2"], 6, 3, 4 * 49),
+        (["verify.exact=off"], 3, 3, 0),
+        (["verify.limit=1"], 3, 3, 0),
     ],
 )
-def test_memory_needed(job, overrides, buffers):
+def test_memory_needed(job, overrides, buffers, layers, checked):
     made = job('{file = "a.npy"}', '"a.T"', *overrides, a=REAL)
     planes = (7 * 5 + 5 * 7) * (8 + 2)
-    assert memory_needed(made, 7, 5, 7) == planes + buffers * 4 * 49 + 2 * 8 * 49
+    assert memory_needed(made, 7, 5, 7) == (
+        planes + buffers * 4 * 49 + 8 * (layers + 1) * 49 + 8 * checked
+    )
 
 
 def test_memory_available_is_plausible(monkeypatch):
