@@ -10,6 +10,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from hpcrefine.cluster.backoff import wait_all
+from hpcrefine.cluster.messages import message
 from hpcrefine.cluster.protocol import Tag
 from hpcrefine.schedule.plan import Plan
 
@@ -90,7 +91,11 @@ class Collector:
         self._expected: dict[int, deque[tuple[MPI.Request, int, int]]] = {}
         for rank, mine in tasks.items():
             self._expected[rank] = deque(
-                (comm.Irecv(self.stores[unit].place(plan, task), rank, Tag.RESULT), unit, task)
+                (
+                    comm.Irecv(message(self.stores[unit].place(plan, task)), rank, Tag.RESULT),
+                    unit,
+                    task,
+                )
                 for unit, task in mine
             )
         self._reports = [

@@ -8,6 +8,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from hpcrefine.cluster.backoff import wait_all
+from hpcrefine.cluster.messages import message
 from hpcrefine.cluster.protocol import BLOCK, MINIJOB, TASK, Command, Tag, as_bytes, header
 from hpcrefine.schedule.plan import Plan
 
@@ -57,7 +58,7 @@ class Dispatch:
             ],
             TASK,
         )
-        message = header(
+        announcement = header(
             Command.JOB,
             job=self._job,
             digits=plan.digits,
@@ -69,7 +70,7 @@ class Dispatch:
             minijobs=len(cells),
             tasks=len(tasks),
         )
-        self._send(as_bytes(message), rank, Tag.COMMAND)
+        self._send(as_bytes(announcement), rank, Tag.COMMAND)
         for table in (blocks, np.array(cells, MINIJOB), tasks):
             self._send(as_bytes(table), rank, Tag.PLAN)
 
@@ -98,9 +99,9 @@ class Dispatch:
 
     def purge(self, unit: int, ranks: Sequence[int]) -> None:
         """Tell workers to drop the tasks of a unit (all if negative) not yet begun."""
-        message = as_bytes(header(Command.PURGE, job=self._job, unit=unit))
+        order = as_bytes(header(Command.PURGE, job=self._job, unit=unit))
         for rank in ranks:
-            self._send(message, rank, Tag.COMMAND)
+            self._send(order, rank, Tag.COMMAND)
 
     def settle(self) -> None:
         """Wait until everything has left and let go of the buffers."""
@@ -109,4 +110,4 @@ class Dispatch:
 
     def _send(self, buffer: NDArray[Any], rank: int, tag: Tag) -> None:
         self._buffers.append(buffer)
-        self._requests.append(self._comm.Isend(buffer, rank, tag))
+        self._requests.append(self._comm.Isend(message(buffer), rank, tag))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hpcrefine.cluster.backoff import Backoff, wait_all
 from hpcrefine.cluster.inventory import facts
+from hpcrefine.cluster.messages import message
 from hpcrefine.cluster.protocol import (
     BLOCK,
     HEADER,
@@ -178,7 +179,7 @@ class _Job:
         if len(self._replies) >= _RESULTS_IN_FLIGHT:
             oldest, _ = self._replies.pop(0)
             wait_all([oldest])
-        self._replies.append((self._comm.Isend(result, MASTER, Tag.RESULT), result))
+        self._replies.append((self._comm.Isend(message(result), MASTER, Tag.RESULT), result))
 
 
 class _Planes:
@@ -235,4 +236,6 @@ class _Planes:
             ]
         )
         buffers = [self._right[-1], *self._left[-1]]
-        self._requests = [self._comm.Irecv(buffer, MASTER, Tag.PLANE) for buffer in buffers]
+        self._requests = [
+            self._comm.Irecv(message(buffer), MASTER, Tag.PLANE) for buffer in buffers
+        ]

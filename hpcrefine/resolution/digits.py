@@ -193,13 +193,13 @@ def _peaks(matrix: Array, axis: int, pool: ThreadPoolExecutor, threads: int) -> 
         return _peaks(matrix.T, 1 - axis, pool, threads)
 
     def peaks(strip: slice) -> NDArray[np.float64]:
-        parts = []
+        found = np.zeros(strip.stop - strip.start if axis == 1 else matrix.shape[1])
         for rows in _blocks(strip, matrix.shape[1]):
             block = matrix[rows]
-            high = block.max(axis=axis).astype(np.float64)
-            low = block.min(axis=axis).astype(np.float64)
-            parts.append(np.maximum(high, -low))
-        return np.concatenate(parts) if axis == 1 else np.max(parts, axis=0)
+            into = found[rows.start - strip.start : rows.stop - strip.start] if axis == 1 else found
+            np.maximum(into, block.max(axis=axis), out=into)
+            np.maximum(into, -block.min(axis=axis).astype(np.float64), out=into)
+        return found
 
     parts = list(pool.map(peaks, _strips(matrix.shape[0], threads)))
     return np.concatenate(parts) if axis == 1 else np.max(parts, axis=0)

@@ -1,0 +1,25 @@
+"""Messages of any size: most MPI libraries count in 32-bit integers."""
+
+from functools import cache
+from typing import Any
+
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+_LARGEST_COUNT = 2**31 - 1
+
+
+def message(buffer: NDArray[Any]) -> NDArray[Any] | list[Any]:
+    """Describe a C-contiguous array to MPI; beyond 2 GiB it is counted in rows, not in elements.
+
+    Both sides must describe a message by arrays of equal shape and type.
+    """
+    if buffer.nbytes <= _LARGEST_COUNT:
+        return buffer
+    columns = buffer.shape[-1]
+    return [buffer, buffer.size // columns, _row(columns * buffer.itemsize)]
+
+
+@cache
+def _row(size: int) -> MPI.Datatype:
+    return MPI.BYTE.Create_contiguous(size).Commit()
