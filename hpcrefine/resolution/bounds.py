@@ -11,17 +11,24 @@ data the bound is some sqrt(k) / 3 times the error, never below it. Digits of A 
 t are taken together, since A_i + ... + A_{i'-1} = R_i - R_{i'}.
 
 Where float64 cannot hold the integer sums, each addition of a term x to a resolution C rounds by at
-most min(2^-53 |C|, |x|), which is added to the bound.
+most min(2^-53 |C|, |x|), which is added to the bound. The few norms are combined in rational
+arithmetic: nothing under- or overflows on the way, and only the result is rounded, upwards.
 """
 
 import itertools
 import math
+import sys
 from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
 
 from hpcrefine.resolution.digits import Quantised
 from hpcrefine.resolution.layers import Layer, significances
 
-_SLACK = 1 + 2.0**-40  # covers the rounding in the evaluation of the bounds themselves
+_ROUNDING = Fraction(1, 2**53)
+_SMALLEST = Fraction(1, 2**1074)
+_LARGEST = Fraction(sys.float_info.max)
 
 
 @dataclass(frozen=True)
@@ -50,30 +57,36 @@ def error_bounds(a: Quantised, b: Quantised, layers: tuple[Layer, ...]) -> tuple
     layers : tuple of Layer
         As made by :func:`hpcrefine.resolution.layers.layering`.
     """
-    norm_a, norm_b = float(a.residuals[0].max()), float(b.residuals[0].max())
-    if norm_a == 0 or norm_b == 0:
-        return tuple(Bound(0.0, 0.0) for _ in layers)
-    if math.isinf(norm_a) or math.isinf(norm_b):
+    if not all(np.isfinite(x.residuals).all() and np.isfinite(x.norms).all() for x in (a, b)):
         return tuple(Bound(math.inf, math.inf) for _ in layers)
-    left, right = _Norms(a, norm_a), _Norms(b, norm_b)
+    left, right = _Norms(a), _Norms(b)
+    scale = left.residual[0] * right.residual[0]
     rounds = not exact_in_float64(a, b)
+    subnormal = a.exponents.min() + b.exponents.min() < -1074
     stairs = [0] * a.digits
-    rounding, additions, bounds = 0.0, 0, []
+    rounding = Fraction(0)
+    bounds = []
     for layer in layers:
         for i, _ in layer.minijobs:
             stairs[i] += 1
         missing = _missing(left, right, stairs)
         for significance in significances(layer.minijobs):
-            additions += 1
             cells = [(i, j) for i, j in layer.minijobs if i + j == significance]
-            term = sum(left.digit[i] * right.digit[j] for i, j in cells)
-            rounding += min(2.0**-53 * (1 + missing + term + rounding), term) if rounds else 0.0
-        relative = (missing + rounding) * _SLACK
-        absolute = relative * norm_a * norm_b
-        if a.exponents.min() + b.exponents.min() < -1074:  # entries may round as subnormals
-            absolute += additions * 2.0**-1074
-        bounds.append(Bound(absolute, relative))
+            term = sum((left.digit[i] * right.digit[j] for i, j in cells), Fraction(0))
+            if rounds:
+                rounding += min(_ROUNDING * (scale + missing + term + rounding), term)
+            if subnormal and scale:
+                rounding += _SMALLEST
+        error = missing + rounding
+        overflows = 2 * (scale + error) > _LARGEST
+        absolute = math.inf if overflows else _round_up(error)
+        bounds.append(Bound(absolute, _round_up(error / scale) if scale else 0.0))
     return tuple(bounds)
+
+
+def _round_up(exact: Fraction) -> float:
+    rounded = float(exact)
+    return rounded if Fraction(rounded) >= exact else math.nextafter(rounded, math.inf)
 
 
 def exact_in_float64(a: Quantised, b: Quantised) -> bool:
@@ -84,22 +97,21 @@ def exact_in_float64(a: Quantised, b: Quantised) -> bool:
 
 
 class _Norms:
-    """Largest norms over the vectors of an operand, relative to its largest vector."""
+    """Largest norms over the vectors of an operand."""
 
-    def __init__(self, operand: Quantised, norm: float) -> None:
-        residuals, digits = operand.residuals / norm, operand.norms / norm
-        self.residual = [float(x) for x in residuals.max(axis=1)]
-        self.digit = [float(x) for x in digits.max(axis=1)]
+    def __init__(self, operand: Quantised) -> None:
+        self.residual = [Fraction(float(x)) for x in operand.residuals.max(axis=1)]
+        self.digit = [Fraction(float(x)) for x in operand.norms.max(axis=1)]
 
-    def between(self, first: int, last: int) -> float:
+    def between(self, first: int, last: int) -> Fraction:
         """Bound the norm of digits ``first`` to ``last - 1`` taken together."""
         joined = self.residual[first] + self.residual[last]
-        return min(joined, sum(self.digit[first:last]))
+        return min(joined, sum(self.digit[first:last], Fraction(0)))
 
 
-def _missing(left: _Norms, right: _Norms, stairs: list[int]) -> float:
+def _missing(left: _Norms, right: _Norms, stairs: list[int]) -> Fraction:
     """Sum the products of norms of all that the staircase leaves out."""
-    total, first = 0.0, 0
+    total, first = Fraction(0), 0
     for count, group in itertools.groupby(stairs):
         last = first + len(list(group))
         if count == 0:

@@ -26,7 +26,9 @@ MAX_DIGITS = 7
 MAX_DIGIT_BITS = 8
 
 _BLOCK_ENTRIES = 1 << 16  # a float64 block and its temporaries stay in a 2 MiB cache
+_STRIPS = 8
 _TILE = 64
+_SMALLEST_SQUARES = 2.0**-1000  # below it, squares of entries may have underflowed
 _SAFE_EXPONENT = 900  # beyond it a power of two may overflow when used as a factor
 
 
@@ -131,7 +133,7 @@ def quantise(
     """
     _check(matrix, digits, digit_bits, name)
     with ThreadPoolExecutor(threads) as pool:
-        peaks = _peaks(matrix, axis, pool, threads)
+        peaks = _peaks(matrix, axis, pool)
         if not np.isfinite(peaks).all():
             _refuse_non_finite(matrix, name)
         if scale == "matrix":
@@ -139,7 +141,7 @@ def quantise(
         exponents = _units(peaks, digits, digit_bits)
         planes = np.empty((digits, *matrix.shape), np.int8)
         sweep = _Sweep(matrix, axis, exponents, planes, digit_bits)
-        parts = list(pool.map(sweep, _strips(matrix.shape[0], threads)))
+        parts = list(pool.map(sweep, _strips(matrix.shape[0])))
     squares = np.concatenate(parts, axis=1) if axis == 1 else np.sum(parts, axis=0)
     residuals = _norms(squares[: digits + 1], exponents, matrix, axis, peaks)
     lower = _norms(squares[digits + 1 :], exponents, matrix, axis, peaks)
@@ -164,9 +166,9 @@ def _along(vector: NDArray[np.int64], axis: int) -> NDArray[np.int64]:
     return vector[:, None] if axis == 1 else vector[None, :]
 
 
-def _strips(rows: int, count: int) -> list[slice]:
-    """Cut the rows into at most ``count`` strips, one for each thread."""
-    edges = [rows * i // count for i in range(count + 1)]
+def _strips(rows: int) -> list[slice]:
+    """Cut the rows into strips for the threads, the same ones however many there are."""
+    edges = [rows * i // _STRIPS for i in range(_STRIPS + 1)]
     return [slice(a, b) for a, b in itertools.pairwise(edges) if b > a]
 
 
@@ -187,10 +189,10 @@ def _in_row_order(block: Array, out: NDArray[np.float64]) -> NDArray[np.float64]
     return out
 
 
-def _peaks(matrix: Array, axis: int, pool: ThreadPoolExecutor, threads: int) -> NDArray[np.float64]:
+def _peaks(matrix: Array, axis: int, pool: ThreadPoolExecutor) -> NDArray[np.float64]:
     """Largest magnitude of each vector; NaN and infinity are found on the way."""
     if matrix.flags.f_contiguous and not matrix.flags.c_contiguous:
-        return _peaks(matrix.T, 1 - axis, pool, threads)
+        return _peaks(matrix.T, 1 - axis, pool)
 
     def peaks(strip: slice) -> NDArray[np.float64]:
         found = np.zeros(strip.stop - strip.start if axis == 1 else matrix.shape[1])
@@ -201,7 +203,7 @@ def _peaks(matrix: Array, axis: int, pool: ThreadPoolExecutor, threads: int) -> 
             np.maximum(into, -block.min(axis=axis).astype(np.float64), out=into)
         return found
 
-    parts = list(pool.map(peaks, _strips(matrix.shape[0], threads)))
+    parts = list(pool.map(peaks, _strips(matrix.shape[0])))
     return np.concatenate(parts) if axis == 1 else np.max(parts, axis=0)
 
 
@@ -301,15 +303,23 @@ class _Sweep:
         into: NDArray[np.float64],
     ) -> None:
         digits = len(planes)
-        into[0] += np.einsum(self._norm, scaled, scaled)
+        into[0] += self._squares(scaled)
         residual = np.subtract(scaled, rounded, out=rounded)
-        into[digits] += np.einsum(self._norm, residual, residual)
+        into[digits] += self._squares(residual)
         for t in range(digits - 1, 0, -1):
             np.copyto(scaled, planes[t])
             scaled *= 2.0 ** (self._bits * (digits - 1 - t))
-            into[digits + t] += np.einsum(self._norm, scaled, scaled)
+            into[digits + t] += self._squares(scaled)
             residual += scaled
-            into[t] += np.einsum(self._norm, residual, residual)
+            into[t] += self._squares(residual)
+
+    def _squares(self, block: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum the squares of each vector; where they underflow, return a bound on the sum."""
+        sums: NDArray[np.float64] = np.einsum(self._norm, block, block)
+        low = sums < _SMALLEST_SQUARES
+        if low.any():
+            sums[low & block.any(axis=self._axis)] = 2 * _SMALLEST_SQUARES
+        return sums
 
 
 def _norms(
@@ -327,5 +337,5 @@ def _norms(
     norms = np.ldexp(norms, exponents)
     norms = np.where((norms > 0) & (norms < 2.0**-1000), np.nextafter(norms, np.inf), norms)
     if matrix.dtype.kind in "iu":  # integers beyond 2**53 were rounded to float64 on the way
-        norms += np.where(peaks > 2.0**53, np.sqrt(length) * peaks * 2.0**-53, 0.0)
+        norms += np.where(peaks >= 2.0**53, np.sqrt(length) * peaks * 2.0**-53, 0.0)
     return np.asarray(norms, np.float64)
