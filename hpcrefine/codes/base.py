@@ -5,11 +5,11 @@ combination of the digit products of the plain blocks: layers decode one by one,
 """
 
 import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
 from typing import ClassVar
 
 import numpy as np
@@ -42,12 +42,12 @@ class Blocks:
     @property
     def height(self) -> int:
         """Rows of the largest block: what a coded block is padded to."""
-        return ceil(self.rows / self.count)
+        return math.ceil(self.rows / self.count)
 
 
 def coded_tasks(tasks: int, redundancy: float) -> int:
     """Return ceil(Omega K), not misled by the rounding of Omega to float64."""
-    return ceil(tasks * redundancy - 1e-9)
+    return math.ceil(tasks * redundancy - 1e-9)
 
 
 class Code(ABC):
@@ -74,8 +74,10 @@ class Code(ABC):
     def __init__(self, tasks: int, redundancy: float = 1.0) -> None:
         if tasks < 1:
             raise InputError(f"[code] tasks: found {tasks}, expected K of 1 or more")
-        if not redundancy >= 1:
-            raise InputError(f"[code] redundancy: found {redundancy}, expected Omega of 1 or more")
+        if not 1 <= redundancy < math.inf:
+            raise InputError(
+                f"[code] redundancy: found {redundancy}, expected a finite Omega of 1 or more"
+            )
         self.tasks = tasks
         self.coded = coded_tasks(tasks, redundancy)
 
