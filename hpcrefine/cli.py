@@ -11,7 +11,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hpcrefine import __version__, launch
 from hpcrefine.errors import InputError
@@ -28,11 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: all is well. 1: something failed (also: a result was wrong). 2: the user's mistake.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(given)
+    if not given:
+        _parser().print_usage(sys.stderr)
+        return 2
     try:
+        options = _parser().parse_args(given)
         code: int = options.call(options, given)
+        sys.stdout.flush()  # a reader that has left is noticed here, not at exit
     except InputError as error:
-        print(f"hpcrefine: {error}", file=sys.stderr)
+        print(f"hpcrefine: {error}", file=sys.stderr, flush=True)
         return 2
     except BrokenPipeError:  # the reader of our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -40,8 +44,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, like all others."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="hpcrefine",
         description="Layered-resolution matrix products over MPI: the leading digits first, the "
         "exact answer last.",
@@ -89,19 +103,28 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
 
 def _run_from_shell(options: argparse.Namespace) -> int:
     """Check what can be checked without MPI, start the ranks, look after the record."""
-    from hpcrefine.record.writer import check_output
-
-    _, output = _load(options)
     ranks = launch.default_ranks() if options.ranks is None else options.ranks
     launch.check_ranks(ranks)
-    check_output(output, options.force)
+    _, output = _load(options)
+    there_before = _identity(output)
     command = ["run", options.job, "-o", str(output), *(["--force"] if options.force else [])]
     for override in options.overrides:
         command += ["--set", override]
     code = launch.start(ranks, command)
-    if code == 1:
+    if code == 1 and _identity(output) not in (None, there_before):
         _rescue(output)
+    if options.output is None:
+        with contextlib.suppress(OSError):
+            output.parent.rmdir()  # if the run was refused and we made it for nothing
     return code
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _rescue(output: Path) -> None:
@@ -119,37 +142,50 @@ def _rescue(output: Path) -> None:
 
 
 def _run_as_rank(options: argparse.Namespace) -> int:
-    from hpcrefine.cluster.pool import Pool
+    from hpcrefine.cluster.pool import Pool, leave_last
 
     pool = Pool()
     launch.check_ranks(pool.size)
-    with pool as master:
-        if master is None:
-            return 0
-        from hpcrefine import experiment
-        from hpcrefine.progress import Progress
+    try:
+        with pool as master:
+            if master is None:
+                return 0
+            from hpcrefine import experiment
+            from hpcrefine.progress import Progress
 
-        job, output = _load(options)
-        progress = Progress(job.job.name)
-        outcome = experiment.run(job, master, output, force=options.force, progress=progress)
+            job, output = _load(options)
+            progress = Progress(job.job.name)
+            outcome = experiment.run(job, master, output, force=options.force, progress=progress)
+    except InputError:
+        leave_last()
+        raise
     from hpcrefine.report import report
 
-    print(report([outcome.path]), end="")
+    print(report([outcome.path]), end="", flush=True)
     if outcome.wrong:
         print(f"hpcrefine: {outcome.wrong} jobs gave wrong results", file=sys.stderr)
+        leave_last()
     return 1 if outcome.wrong else 0
 
 
 def _load(options: argparse.Namespace) -> "tuple[Job, Path]":
+    """Load the job file and check it, its operands' shapes and the place of the record."""
     from hpcrefine import operands
     from hpcrefine.experiment import default_output
     from hpcrefine.jobfile import load
+    from hpcrefine.record.writer import check_output
 
     job = load(options.job, options.overrides)
     operands.check(job)
     output = options.output or default_output(job)
     if options.output is None and job.record.file is None:
-        output.parent.mkdir(exist_ok=True)
+        try:
+            output.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{output.parent}: found {error.strerror}, expected a folder for records"
+            ) from None
+    check_output(output, options.force)
     return job, output
 
 
@@ -157,7 +193,8 @@ def _threads_asked_for(path: str, overrides: Sequence[str]) -> int | None:
     """Look up ``[kernel] threads`` without the job model, which worker ranks do not import."""
     found: object = None
     with contextlib.suppress(OSError, ValueError):
-        found = tomllib.loads(Path(path).read_text()).get("kernel", {}).get("threads")
+        section = tomllib.loads(Path(path).read_text(encoding="utf-8")).get("kernel")
+        found = section.get("threads") if isinstance(section, dict) else None
     for override in overrides:
         key, _, value = override.partition("=")
         if key.strip() == _THREADS_KEY and value.strip().isdecimal():

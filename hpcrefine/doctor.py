@@ -38,6 +38,7 @@ def examine(ranks: int) -> int:
     int
         0 if all works, 1 if something is broken.
     """
+    launch.check_ranks(ranks)
     broken = False
     for finding in _findings():
         print(finding, flush=True)

@@ -92,7 +92,7 @@ def check_ranks(size: int) -> None:
             "wheel use its mpiexec, not plain srun; with MPICH srun --mpi=pmi2)"
         )
     if size < 2:
-        raise InputError("ranks: found 1, expected at least 2 (a master and a worker)")
+        raise InputError(f"ranks: found {size}, expected at least 2 (a master and a worker)")
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,12 @@ def find_launcher() -> Launcher:
             f"mpiexec: found {path or 'none on PATH'}, expected an MPI launcher "
             f"(pip install 'hpcrefine[local]', or set {MPIEXEC_VARIABLE})"
         )
-    said = subprocess.run(
-        [path, "--version"], capture_output=True, text=True, timeout=60, check=False
-    ).stdout.strip()
+    try:
+        said = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=60, check=False
+        ).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InputError(f"mpiexec: found {path}: {error}, expected an MPI launcher") from None
     lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
     version = next((line for line in lines if "version" in line.lower()), (*lines, "")[0])
     return Launcher(path, version or "unknown", "Open MPI" in said or "prte" in said)

@@ -264,9 +264,10 @@ def _normalised(M: Matrix) -> NDArray[np.float64]:
     """Divide each row by its 2-norm; the power of two taken out first keeps squares in range."""
     M = M.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        M = np.ldexp(M, -np.frexp(np.abs(M).max(axis=1, initial=0, keepdims=True))[1])
+        peaks = np.abs(M).max(axis=1, initial=0, keepdims=True)
+        M = np.ldexp(M, -np.frexp(np.where(np.isfinite(peaks), peaks, 1))[1])
         norms = np.sqrt(np.einsum("ij,ij->i", M, M))
-        M /= np.where(norms == 0, 1, norms)[:, None]
+        M /= np.where((norms == 0) | ~np.isfinite(norms), 1, norms)[:, None]
     return M
 
 

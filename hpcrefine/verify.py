@@ -36,7 +36,8 @@ class Reference:
     def error(self, value: Floats) -> float:
         """Return the largest deviation of the compared rows of a resolution."""
         with np.errstate(invalid="ignore"):
-            return float(np.abs(value[self.rows] - self.product).max())
+            seen = value[self.rows]
+            return float(np.where(seen == self.product, 0, np.abs(seen - self.product)).max())
 
 
 def make_reference(a: Array, b: Array, smallest_bound: float, norms: float) -> Reference:
@@ -91,7 +92,7 @@ class Exact:
         if mode == "sampled" or (mode == "auto" and affordable < rows):
             count = max(1, min(rows, affordable, max(1, rows // 8)))
         self.rows = _spread(rows, count)
-        self.sampled = count < rows
+        self.sampled = len(self.rows) < rows
         self._integers = [self._layer(left, right, layer) for layer in layers]
 
     def _layer(
@@ -116,4 +117,4 @@ class Exact:
 
 def _spread(total: int, count: int) -> NDArray[np.int64]:
     """Return ``count`` indices spread evenly over 0..total-1, first and last among them."""
-    return np.unique(np.linspace(0, total - 1, count).round().astype(np.int64))
+    return np.unique(np.linspace(0, total - 1, max(2, count)).round().astype(np.int64))

@@ -27,7 +27,8 @@ class Resolution:
     layer : int
         Layers 0..layer are in it.
     value : ndarray of float64, shape (n, p)
-        The product at this resolution; the caller's to keep and change.
+        The product at this resolution. It stays as it is; all but the last are read-only, since
+        the next resolutions build on them.
     error_bound : float
         No entry is further than this from the product of the operands as given (for a one-shot
         product: NaN, nothing is guaranteed).
@@ -140,7 +141,8 @@ class Product(Iterator[Resolution]):
             self._collect(backoff)
         self._next += 1
         last = self._next == len(self.plan.layers)
-        value = self._values.pop(layer) if last else self._values[layer]
+        value = self._values.pop(layer) if last else self._values[layer].view()
+        value.flags.writeable = last
         self._values.pop(layer - 1, None)
         bound = self.bounds[layer]
         return Resolution(

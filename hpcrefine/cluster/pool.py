@@ -2,6 +2,7 @@
 
 import socket
 import sys
+import time
 import traceback
 from types import TracebackType
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import mpi4py
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
 from hpcrefine.cluster.backoff import wait_all
 from hpcrefine.cluster.inventory import as_rows, mpi_library
@@ -20,11 +20,12 @@ from hpcrefine.codes import make_code
 from hpcrefine.errors import InputError
 from hpcrefine.launch import available_cores
 from hpcrefine.resolution.bounds import Bound, error_bounds
-from hpcrefine.resolution.digits import Array, Quantised, quantise
+from hpcrefine.resolution.digits import Array, Quantised, check_matrix, quantise
 from hpcrefine.resolution.layers import Layer, layering
 from hpcrefine.resolution.refine import Refiner
 from hpcrefine.schedule.plan import make_plan
 
+_LEAVING = 0.5  # seconds
 _QUANTISING_THREADS = 8  # the workers wait meanwhile; memory is the limit beyond a few
 
 
@@ -56,7 +57,7 @@ class Pool:
     def __init__(
         self, comm: MPI.Comm | None = None, *, kernel: str = "auto", library: str | None = None
     ) -> None:
-        self._comm = (comm or MPI.COMM_WORLD).Dup()
+        self._comm = (MPI.COMM_WORLD if comm is None else comm).Dup()
         self._configuration: tuple[str, str | None] = (kernel, library)
         self._facts: list[dict[str, Any]] = []
         self._product: Product | None = None
@@ -120,6 +121,7 @@ class Pool:
                 "mpiexec -n 3, or hpcrefine run -n 3"
             )
         self.settle()
+        self._facts = []
         text = f"{kernel}\n{library or ''}".encode()
         order = as_bytes(header(Command.CONFIGURE, text=text))
         table = np.zeros(self.workers, FACTS)
@@ -129,11 +131,12 @@ class Pool:
         ]
         orders = [self._comm.Isend(order, rank, Tag.COMMAND) for rank in self._ranks()]
         wait_all(orders + answers)
-        self._facts = as_rows(table)
-        for row in self._facts:
+        rows = as_rows(table)
+        for row in rows:
             if row["error"]:
                 raise InputError(f"rank {row['rank']} on {row['host']}: {row['error']}")
-        return self._facts
+        self._facts = rows
+        return rows
 
     def matmul(
         self,
@@ -197,13 +200,13 @@ class Pool:
             If operands or options are wrong; the message says which.
         """
         start = self._begin()
-        _check_shapes(a, b)
+        _check_operands(a, b)
         threads = min(available_cores(), _QUANTISING_THREADS)
         left = quantise(a, digits, digit_bits, axis=1, scale=scale, threads=threads, name="a")
         right = quantise(b, digits, digit_bits, axis=0, scale=scale, threads=threads, name="b")
         planned = layering(layers, digits, truncate)
         planned, bounds = _enough(planned, left, right, tolerance, relative_tolerance)
-        count = tasks or min(a.shape[0], 4 * self.workers)
+        count = min(a.shape[0], 4 * self.workers) if tasks is None else tasks
         plan = make_plan(
             (a.shape[0], a.shape[1], b.shape[1]),
             planned,
@@ -231,9 +234,9 @@ class Pool:
             Blocks of rows; default one a worker.
         """
         start = self._begin()
-        _check_shapes(a, b)
+        _check_operands(a, b)
         shape = (a.shape[0], a.shape[1], b.shape[1])
-        code = make_code("uncoded", min(tasks or self.workers, a.shape[0]))
+        code = make_code("uncoded", min(self.workers if tasks is None else tasks, a.shape[0]))
         plan = make_plan(shape, (Layer(0, ((0, 0),), 1.0),), code, self.workers)
         unknown = (Bound(np.nan, np.nan),)
         product = Product(self._comm, self._jobs, plan, unknown, None, start)
@@ -267,11 +270,9 @@ class Pool:
         self._comm.Abort(1)
 
 
-def _check_shapes(a: NDArray[Any], b: NDArray[Any]) -> None:
-    for name, operand in (("a", a), ("b", b)):
-        if not isinstance(operand, np.ndarray) or operand.ndim != 2:
-            shape = getattr(operand, "shape", type(operand).__name__)
-            raise InputError(f"{name}: found {shape}, expected a two-dimensional array")
+def _check_operands(a: Array, b: Array) -> None:
+    check_matrix(a, "a")
+    check_matrix(b, "b")
     if a.shape[1] != b.shape[0]:
         raise InputError(
             f"operands: found a of shape {a.shape} and b of shape {b.shape}, expected as many "
@@ -292,3 +293,9 @@ def _enough(
         if bound.absolute <= (tolerance or -1) or bound.relative <= (relative or -1):
             return layers[:count], bounds[:count]
     return layers, bounds
+
+
+def leave_last() -> None:
+    """Finalize and let the other ranks exit first: else the launcher comments on our exit code."""
+    MPI.Finalize()
+    time.sleep(_LEAVING)

@@ -59,7 +59,7 @@ def choose_kernel(name: str = "auto", library: str | None = None) -> Choice:
         try:
             kernel = KERNELS[candidate](library)
         except InputError as error:
-            if name != "auto":
+            if name != "auto" or library is not None:
                 raise
             reasons.append(str(error))
             continue

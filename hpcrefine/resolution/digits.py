@@ -24,6 +24,7 @@ from hpcrefine.errors import InputError
 Array = NDArray[np.generic]
 MAX_DIGITS = 7
 MAX_DIGIT_BITS = 8
+SCALES = ("row", "matrix")
 
 _BLOCK_ENTRIES = 1 << 16  # a float64 block and its temporaries stay in a 2 MiB cache
 _STRIPS = 8
@@ -131,7 +132,8 @@ def quantise(
         If an entry is NaN or infinite (its first index is given), the matrix is empty or not
         two-dimensional, its type is not real, or the digits are out of range.
     """
-    _check(matrix, digits, digit_bits, name)
+    check_matrix(matrix, name)
+    _check_options(digits, digit_bits, scale)
     with ThreadPoolExecutor(threads) as pool:
         peaks = _peaks(matrix, axis, pool)
         if not np.isfinite(peaks).all():
@@ -149,17 +151,32 @@ def quantise(
     return Quantised(planes, digit_bits, axis, exponents, residuals, norms)
 
 
-def _check(matrix: Array, digits: int, digit_bits: int, name: str) -> None:
-    if not 1 <= digits <= MAX_DIGITS:
-        raise InputError(f"digits: found {digits}, expected 1..{MAX_DIGITS}")
-    if not 1 <= digit_bits <= MAX_DIGIT_BITS:
-        raise InputError(f"digit_bits: found {digit_bits}, expected 1..{MAX_DIGIT_BITS}")
-    if matrix.ndim != 2 or matrix.size == 0:
+def check_matrix(matrix: Array, name: str) -> None:
+    """Refuse what is no matrix of real numbers.
+
+    Raises
+    ------
+    InputError
+        If it is no array, not two-dimensional, empty, or of a type that is not real.
+    """
+    if not isinstance(matrix, np.ndarray) or matrix.ndim != 2:
+        found = getattr(matrix, "shape", type(matrix).__name__)
+        raise InputError(f"{name}: found {found}, expected a two-dimensional array")
+    if matrix.size == 0:
         raise InputError(f"{name}: found shape {matrix.shape}, expected a matrix with entries")
     if matrix.dtype.kind not in "fiu" or matrix.dtype.itemsize > 8:
         raise InputError(
             f"{name}: found dtype {matrix.dtype}, expected float64, float32 or integers"
         )
+
+
+def _check_options(digits: int, digit_bits: int, scale: str) -> None:
+    if not 1 <= digits <= MAX_DIGITS:
+        raise InputError(f"digits: found {digits}, expected 1..{MAX_DIGITS}")
+    if not 1 <= digit_bits <= MAX_DIGIT_BITS:
+        raise InputError(f"digit_bits: found {digit_bits}, expected 1..{MAX_DIGIT_BITS}")
+    if scale not in SCALES:
+        raise InputError(f"scale: found {scale!r}, expected one of {', '.join(SCALES)}")
 
 
 def _along(vector: NDArray[np.int64], axis: int) -> NDArray[np.int64]:

@@ -170,6 +170,8 @@ def _units(layers: tuple[Layer, ...], unit: str) -> tuple[Unit, ...]:
 
 
 def _check_survival(code: Code, owners: tuple[int, ...], workers: int, survive: int) -> None:
+    if survive < 0:
+        raise InputError(f"[code] survive: found {survive}, expected 0 or more workers")
     spare = code.coded - code.tasks
     if survive and worst_loss(owners, workers, survive) > spare:
         needed = workers + 1
