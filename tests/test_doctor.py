@@ -107,9 +107,8 @@ def test_without_a_launcher_it_is_broken():
     assert len(found["ok", "float32"]) == 1
 
 
-def test_a_master_alone_is_broken():
+def test_a_master_alone_is_refused():
     code, found, err = doctor("-n", "1")
-    assert code == 1
-    assert found["!!", "ranks"] == ["1 ranks did not come up (exit code 2)"]
-    assert "found 1, expected at least 2" in err
-    assert "Traceback" not in err
+    assert code == 2
+    assert not found
+    assert err == "hpcrefine: ranks: found 1, expected at least 2 (a master and a worker)\n"
