@@ -47,7 +47,8 @@ def choose_kernel(name: str = "auto", library: str | None = None) -> Choice:
     Raises
     ------
     InputError
-        If the name is unknown, or int8 was asked for and there is no oneDNN.
+        If the name is unknown, the library given is none, or int8 was asked for and there is no
+        oneDNN.
     """
     if name != "auto" and name not in KERNELS:
         raise InputError(

@@ -4,7 +4,7 @@ A vector (a row of A, a column of B) with unit ``2**u`` is written as
 
     x  =  2**u * (D_0 * 2**(d(m-1)) + ... + D_{m-1})  +  residual,    |residual| <= 2**u / 2
 
-with ``m`` digits of ``d`` bits, ``D_0`` the most significant. Digits are balanced (round to
+(integers beyond 2**53 are first rounded to float64, which their residual norms count in) with ``m`` digits of ``d`` bits, ``D_0`` the most significant. Digits are balanced (round to
 nearest at every cut, not towards zero), so a prefix of them is the best approximation of its
 length. Source of the expansion: Esfahanizadeh et al., "Successive Refinement in Large-Scale
 Computation", IEEE TSP 2025, section on linear jobs; balanced digits and one scale per vector are
@@ -12,6 +12,7 @@ those of the Ozaki scheme (Ozaki, Ogita, Oishi, Rump, Numer. Algorithms 59, 2012
 """
 
 import itertools
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class Quantised:
         Upper bounds, tight to rounding, of the 2-norm of what the first t digits leave of each
         vector; row 0 holds the norms of the vectors themselves.
     norms : ndarray of float64, shape (digits, vectors)
-        The same for what digit t alone contributes to each vector.
+        Upper bounds of what digit t alone contributes to each vector; tight but for the first.
     """
 
     planes: NDArray[np.int8]
@@ -234,9 +235,12 @@ def _refuse_non_finite(matrix: Array, name: str) -> None:
 def _units(peaks: NDArray[np.float64], digits: int, digit_bits: int) -> NDArray[np.int64]:
     """Return the smallest exponent u for which every rounded entry has enough digits."""
     largest = largest_integer(digits, digit_bits)
+    limit = float(largest)
+    if limit > largest:  # float64 rounded it up
+        limit = math.nextafter(limit, 0)
     units: NDArray[np.int64] = np.frexp(peaks)[1].astype(np.int64) - digits * digit_bits
     for _ in range(2):
-        units += np.rint(np.ldexp(peaks, -units)) > largest
+        units += np.rint(np.ldexp(peaks, -units)) > limit
     units[peaks == 0] = 0
     return units
 
@@ -349,7 +353,9 @@ def _norms(
     """Turn sums of squares in scaled units into norms that are never too small."""
     length = matrix.shape[axis]
     norms = np.sqrt(squares) * (1 + (length + 8) * 2.0**-52)
-    if matrix.dtype == np.float64:  # entries far below the largest may underflow when scaled
+    if (
+        matrix.dtype.kind == "f" and matrix.dtype.itemsize == 8
+    ):  # entries far below the largest may underflow when scaled
         norms += np.where(exponents > 0, np.sqrt(length) * 2.0**-1074, 0.0)
     norms = np.ldexp(norms, exponents)
     norms = np.where((norms > 0) & (norms < 2.0**-1000), np.nextafter(norms, np.inf), norms)
