@@ -4,11 +4,13 @@ A vector (a row of A, a column of B) with unit ``2**u`` is written as
 
     x  =  2**u * (D_0 * 2**(d(m-1)) + ... + D_{m-1})  +  residual,    |residual| <= 2**u / 2
 
-(integers beyond 2**53 are first rounded to float64, which their residual norms count in) with ``m`` digits of ``d`` bits, ``D_0`` the most significant. Digits are balanced (round to
-nearest at every cut, not towards zero), so a prefix of them is the best approximation of its
-length. Source of the expansion: Esfahanizadeh et al., "Successive Refinement in Large-Scale
-Computation", IEEE TSP 2025, section on linear jobs; balanced digits and one scale per vector are
-those of the Ozaki scheme (Ozaki, Ogita, Oishi, Rump, Numer. Algorithms 59, 2012).
+with ``m`` digits of ``d`` bits, ``D_0`` the most significant. Digits are balanced (round to nearest
+at every cut, not towards zero), so a prefix of them is the best approximation of its length.
+Integers beyond 2**53 are rounded to float64 first; their residual norms count that in.
+
+Source of the expansion: Esfahanizadeh et al., "Successive Refinement in Large-Scale Computation",
+IEEE TSP 2025, section on linear jobs; balanced digits and one scale per vector are those of the
+Ozaki scheme (Ozaki, Ogita, Oishi, Rump, Numer. Algorithms 59, 2012).
 """
 
 import itertools
