@@ -6,16 +6,18 @@ from typing import Any
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from hpcrefine.cluster.protocol import as_bytes
+
 _LARGEST_COUNT = 2**31 - 1
 
 
 def message(buffer: NDArray[Any]) -> NDArray[Any] | list[Any]:
-    """Describe a C-contiguous array to MPI; beyond 2 GiB it is counted in rows, not in elements.
+    """Describe a C-contiguous array to MPI as bytes; beyond 2 GiB it is counted in rows.
 
     Both sides must describe a message by arrays of equal shape and type.
     """
     if buffer.nbytes <= _LARGEST_COUNT:
-        return buffer
+        return as_bytes(buffer)
     columns = buffer.shape[-1]
     return [buffer, buffer.size // columns, _row(columns * buffer.itemsize)]
 

@@ -137,6 +137,7 @@ def quantise(
     """
     check_matrix(matrix, name)
     _check_options(digits, digit_bits, scale)
+    matrix = np.asarray(matrix)  # a subclass may keep two dimensions where one is meant
     with ThreadPoolExecutor(threads) as pool:
         peaks = _peaks(matrix, axis, pool)
         if not np.isfinite(peaks).all():
