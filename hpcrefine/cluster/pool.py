@@ -1,5 +1,6 @@
 """The public handle: workers serve in it, rank 0 multiplies with it."""
 
+import operator
 import socket
 import sys
 import time
@@ -200,17 +201,18 @@ class Pool:
             If operands or options are wrong; the message says which.
         """
         start = self._begin()
+        digits, digit_bits = operator.index(digits), operator.index(digit_bits)
         _check_operands(a, b)
         threads = min(available_cores(), _QUANTISING_THREADS)
         left = quantise(a, digits, digit_bits, axis=1, scale=scale, threads=threads, name="a")
         right = quantise(b, digits, digit_bits, axis=0, scale=scale, threads=threads, name="b")
-        planned = layering(layers, digits, truncate)
+        planned = layering(layers, digits, None if truncate is None else operator.index(truncate))
         planned, bounds = _enough(planned, left, right, tolerance, relative_tolerance)
-        count = min(a.shape[0], 4 * self.workers) if tasks is None else tasks
+        count = min(a.shape[0], 4 * self.workers) if tasks is None else operator.index(tasks)
         plan = make_plan(
             (a.shape[0], a.shape[1], b.shape[1]),
             planned,
-            make_code(code, count, redundancy),
+            make_code(code, count, float(redundancy)),
             self.workers,
             digit_bits=digit_bits,
             unit=unit,
@@ -290,7 +292,8 @@ def _enough(
     """Keep the layers that a tolerance needs: bounds are known before anything is computed."""
     bounds = error_bounds(left, right, layers)
     for count, bound in enumerate(bounds, start=1):
-        if bound.absolute <= (tolerance or -1) or bound.relative <= (relative or -1):
+        enough = tolerance is not None and bound.absolute <= tolerance
+        if enough or (relative is not None and bound.relative <= relative):
             return layers[:count], bounds[:count]
     return layers, bounds
 

@@ -15,6 +15,7 @@ Ozaki scheme (Ozaki, Ogita, Oishi, Rump, Numer. Algorithms 59, 2012).
 
 import itertools
 import math
+import operator
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -136,6 +137,7 @@ def quantise(
         two-dimensional, its type is not real, or the digits are out of range.
     """
     check_matrix(matrix, name)
+    digits, digit_bits = operator.index(digits), operator.index(digit_bits)  # NumPy's wrap around
     _check_options(digits, digit_bits, scale)
     matrix = np.asarray(matrix)  # a subclass may keep two dimensions where one is meant
     with ThreadPoolExecutor(threads) as pool:
