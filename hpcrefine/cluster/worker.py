@@ -29,6 +29,7 @@ from hpcrefine.kernels import Kernel, choose_kernel
 from hpcrefine.kernels.task import compute_task
 
 _RESULTS_IN_FLIGHT = 3
+_POLLING_SHARE = 0.02  # of the time of a task, for what is still on its way
 
 
 class Worker:
@@ -108,6 +109,7 @@ class _Job:
         self._planes = _Planes(comm, header, self._blocks, kernel)
         self._purged: set[int] = set()
         self._all_purged = False
+        self._last_seconds = 0.0
         self._replies: list[tuple[MPI.Request, NDArray[Any]]] = []
 
     def _table(self, dtype: np.dtype[np.void], rows: int) -> NDArray[np.void]:
@@ -130,7 +132,7 @@ class _Job:
                 continue
             start = MPI.Wtime()
             result = self._compute(task)
-            seconds[index] = MPI.Wtime() - start
+            seconds[index] = self._last_seconds = MPI.Wtime() - start
             self._reply(result)
         Backoff().until(self._finish)
         wait_all([request for request, _ in self._replies])
@@ -146,18 +148,19 @@ class _Job:
     def _wait_for_planes(self, task: np.void) -> None:
         digit = max(max(cell) for cell in self._cells(task))
 
-        def ready() -> bool:
-            while self._worker.take_command():
-                pass
-            arrived = self._planes.progress()
-            return arrived > digit or self._dropped(task)
+        Backoff().until(lambda: self._poll() > digit or self._dropped(task))
+        enough = MPI.Wtime() + _POLLING_SHARE * self._last_seconds
+        while not self._finish() and not self._dropped(task) and MPI.Wtime() < enough:
+            pass  # some MPIs handle one queued message a call: a purge may stand behind planes
 
-        Backoff().until(ready)
-
-    def _finish(self) -> bool:
+    def _poll(self) -> int:
+        """Take commands and planes; return how many digits are here."""
         while self._worker.take_command():
             pass
-        return self._planes.progress() == int(self._header["digits"])
+        return self._planes.progress()
+
+    def _finish(self) -> bool:
+        return self._poll() == int(self._header["digits"])
 
     def _compute(self, task: np.void) -> NDArray[Any]:
         rows = int(self._blocks["rows"][task["block"]])
