@@ -237,6 +237,8 @@ class Product(Iterator[Resolution]):
         self._recovered[unit] = True
         self._dispatch.purge(unit, self._collector.awaited(unit))
         missing = [b for b in range(code.tasks) if b not in self._landed[unit]]
+        for b in missing:  # a late result may still land in its own place
+            store.blocks[b] = np.empty_like(store.blocks[b])
         coded = {t: store.combined[t] for t in self._finished[unit] if t in store.combined}
         code.decode(store.blocks, missing, coded)
         for b in missing:

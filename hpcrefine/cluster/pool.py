@@ -231,9 +231,14 @@ class Pool:
         Parameters
         ----------
         a, b : ndarray, shapes (n, k) and (k, p)
-            Operands.
+            Operands; not to be changed before the result is there.
         tasks : int, optional
             Blocks of rows; default one a worker.
+
+        Raises
+        ------
+        InputError
+            If operands or options are wrong; the message says which.
         """
         start = self._begin()
         _check_operands(a, b)

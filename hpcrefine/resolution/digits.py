@@ -168,6 +168,8 @@ def check_matrix(matrix: Array, name: str) -> None:
     if not isinstance(matrix, np.ndarray) or matrix.ndim != 2:
         found = getattr(matrix, "shape", type(matrix).__name__)
         raise InputError(f"{name}: found {found}, expected a two-dimensional array")
+    if isinstance(matrix, np.ma.MaskedArray):
+        raise InputError(f"{name}: found a masked array, expected all entries")
     if matrix.size == 0:
         raise InputError(f"{name}: found shape {matrix.shape}, expected a matrix with entries")
     if matrix.dtype.kind not in "fiu" or matrix.dtype.itemsize > 8:
