@@ -82,7 +82,7 @@ def run(job: Job, pool: "Pool", output: Path, *, force: bool, progress: Progress
     library = str(job.kernel.library) if job.kernel.library else None
     workers = pool.configure(job.kernel.name, library)
     for warning in sorted({row["warning"] for row in workers if row["warning"]}):
-        progress.note(f"warning: {warning}")
+        progress.note(f"warning: not the fastest kernel: {warning}")
     a, b = operands.load_pair(job)
     bench = _Bench(job, pool, a, b)
     bench.dry_run()

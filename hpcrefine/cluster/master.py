@@ -68,8 +68,9 @@ class TaskLog:
 class Product(Iterator[Resolution]):
     """A product in flight: an iterator of resolutions that may be left early.
 
-    Collection advances while the caller asks for the next resolution. Closing it, or leaving a
-    ``with`` block around it, purges what is left; workers finish the task they are at.
+    Collection advances while the caller asks for the next resolution. Leaving a ``for`` loop over
+    it or a ``with`` block around it, or closing it, purges what is left; workers finish the task
+    they are at.
 
     Parameters
     ----------
@@ -119,8 +120,13 @@ class Product(Iterator[Resolution]):
         """Send the next digit plane of each operand, most significant first."""
         self._dispatch.send_digit(left, right)
 
-    def __iter__(self) -> Self:
-        return self
+    def __iter__(self) -> Iterator[Resolution]:
+        """Yield the resolutions; a loop that is left early closes the product at once."""
+        try:
+            while self._to_come:
+                yield self._deliver()
+        finally:
+            self.close()
 
     def __next__(self) -> Resolution:
         """Collect until the next layer is there.
@@ -132,10 +138,17 @@ class Product(Iterator[Resolution]):
         DecodeError
             If decoded results fail their check.
         """
-        layer = self._next
-        if not self._open or layer == len(self.plan.layers):
+        if not self._to_come:
             self.close()
             raise StopIteration
+        return self._deliver()
+
+    @property
+    def _to_come(self) -> bool:
+        return self._open and self._next < len(self.plan.layers)
+
+    def _deliver(self) -> Resolution:
+        layer = self._next
         backoff = Backoff()
         while min(self._depth) <= layer:
             self._collect(backoff)

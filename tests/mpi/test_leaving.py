@@ -173,3 +173,16 @@ def test_a_result_as_the_next_operand(comm, check):
             for r in pool.matmul(a, b, digits=3, **MDS):
                 value = r.value
             check(pool, value, value.T, digits=2)
+
+
+def test_leaving_the_loop_closes_the_product(comm, check):
+    with Pool(comm) as pool:
+        if pool:
+            product = pool.matmul(*check.operands((19, 17, 13)), digits=3)
+            for r in product:
+                assert r.layer == 0
+                break
+            with pytest.raises(StopIteration):
+                next(product)
+            pool.settle()
+            check.log(product, complete=False)
