@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"hpcrefine: {error}", file=sys.stderr, flush=True)
         return 2
-    except BrokenPipeError:  # the reader of our output has had enough
+    except OSError as error:  # not the user's mistake: a full disk, or a reader that has left
+        if not isinstance(error, BrokenPipeError):
+            print(f"hpcrefine: failed: {error}", file=sys.stderr, flush=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code

@@ -263,6 +263,14 @@ def test_report_to_a_reader_that_has_left(folder, record, buffering, records):
     assert done.stderr in ("0\n", "1\n")
 
 
+@pytest.mark.parametrize("buffering", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "not"])
+def test_report_to_a_full_disk(folder, record, buffering):
+    script = f"'{sys.executable}' -m hpcrefine report run.h5 > /dev/full"
+    done = call("/bin/sh", "-c", script, cwd=folder, env=environment(**buffering))
+    assert done.returncode == 1
+    assert done.stderr == "hpcrefine: failed: [Errno 28] No space left on device\n"
+
+
 def test_under_mpiexec(tmp_path, record):
     """The ranks are the launcher's, whatever -n says; the seed gives the same order of jobs."""
     (tmp_path / "small.toml").write_text(JOB)
