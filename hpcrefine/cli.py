@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         options = _parser().parse_args(given)
-        code: int = options.call(options, given)
+        code: int = options.call(options)
         sys.stdout.flush()  # a reader that has left is noticed here, not at exit
     except InputError as error:
         print(f"hpcrefine: {error}", file=sys.stderr, flush=True)
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace, given: list[str]) -> int:
+def _run(options: argparse.Namespace) -> int:
     launch.prepare_process(_threads_asked_for(options.job, options.overrides))
     return _run_as_rank(options) if launch.under_mpi() else _run_from_shell(options)
 
@@ -204,14 +204,14 @@ def _threads_asked_for(path: str, overrides: Sequence[str]) -> int | None:
     return found if isinstance(found, int) and found > 0 else None
 
 
-def _report(options: argparse.Namespace, given: list[str]) -> int:
+def _report(options: argparse.Namespace) -> int:
     from hpcrefine.report import report
 
     print(report(options.records, json=options.json, csv=options.csv), end="")
     return 0
 
 
-def _doctor(options: argparse.Namespace, given: list[str]) -> int:
+def _doctor(options: argparse.Namespace) -> int:
     launch.prepare_process()
     from hpcrefine import doctor
 

@@ -152,6 +152,7 @@ class _Bench:
         if self._origin is None:
             self._origin = product.start
         start = product.start - self._origin
+        errors = [self._error(resolution) for resolution in resolutions]
         n, k, p = product.plan.shape
         job: Row = {
             "job": number,
@@ -162,9 +163,12 @@ class _Bench:
             **{"arrival": start, "start": start, "end": start + resolutions[-1].seconds},
             "deadline": np.nan,
             "status": "done",
-            "verdict": self._verdict(turn.variant, product, resolutions),
+            "verdict": self._verdict(turn.variant, product, resolutions, errors),
         }
-        layers = [self._layer_row(number, turn.variant, product, r) for r in resolutions]
+        layers = [
+            self._layer_row(number, turn.variant, product, resolution, error)
+            for resolution, error in zip(resolutions, errors, strict=True)
+        ]
         tasks = [vars(entry) | {"job": number} for entry in product.log.values()]
         return job, layers, tasks if self._job.record.tasks else []
 
@@ -194,10 +198,18 @@ class _Bench:
         except InputError as error:
             raise InputError(f"{job.path}: {error}") from None
 
-    def _verdict(self, variant: str, product: "Product", resolutions: "list[Resolution]") -> str:
+    def _error(self, resolution: "Resolution") -> float:
+        return self._reference.error(resolution.value) if self._reference else np.nan
+
+    def _verdict(
+        self,
+        variant: str,
+        product: "Product",
+        resolutions: "list[Resolution]",
+        errors: list[float],
+    ) -> str:
         if self._reference is None or self._exact is None:
             return "unchecked"
-        errors = [self._reference.error(r.value) for r in resolutions]
         if variant == "oneshot":
             return "within rounding" if errors[0] <= 2 * self._reference.rounding else "wrong"
         bounded = all(e <= r.error_bound for e, r in zip(errors, resolutions, strict=True))
@@ -207,12 +219,16 @@ class _Bench:
         return "exact (sampled)" if self._exact.sampled else "exact"
 
     def _layer_row(
-        self, number: int, variant: str, product: "Product", resolution: "Resolution"
+        self,
+        number: int,
+        variant: str,
+        product: "Product",
+        resolution: "Resolution",
+        error: float,
     ) -> Row:
         layer = resolution.layer
         mine = [entry.status for entry in product.log.values() if entry.layer == layer]
         layered = variant == "layered"
-        error = self._reference.error(resolution.value) if self._reference else np.nan
         return {
             "job": number,
             "layer": layer,

@@ -19,7 +19,6 @@ from hpcrefine.errors import InputError
 
 Plane = NDArray[np.int8]
 Integers = NDArray[np.signedinteger]
-LIMB_BITS = 8
 
 
 class DecodeError(RuntimeError):

@@ -12,8 +12,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcrefine.codes.base import LIMB_BITS, Blocks, Code, DecodeError, Integers, Plane
+from hpcrefine.codes.base import Blocks, Code, DecodeError, Integers, Plane
 from hpcrefine.codes.generator import parity_generator
+from hpcrefine.resolution.digits import MAX_DIGIT_BITS, largest_integer
 
 _REFINEMENTS = 20
 _CHUNK_ENTRIES = 1 << 14
@@ -38,7 +39,7 @@ class Mds(Code):
         if task < self.tasks:
             return 1
         largest, limbs = self._growth(task) * 128, 1
-        while largest > 127 * ((1 << (LIMB_BITS * limbs)) - 1) // 255:
+        while largest > largest_integer(limbs, MAX_DIGIT_BITS):
             limbs += 1
         return limbs
 
@@ -60,7 +61,7 @@ class Mds(Code):
         for limb in limbs[::-1]:
             np.copyto(limb, total, casting="unsafe")  # int8 wraps: the balanced digit
             total += 128
-            total >>= LIMB_BITS
+            total >>= MAX_DIGIT_BITS
         return limbs
 
     def recoverable(self, finished: Set[int]) -> bool:

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcrefine.kernels.base import Integers, Kernel, result_dtype
+from hpcrefine.resolution.digits import MAX_DIGIT_BITS
 
-LIMB_BITS = 8
-LIMB_PEAK = 128
+LIMB_PEAK = 1 << (MAX_DIGIT_BITS - 1)
 
 
 def compute_task(
@@ -53,5 +53,5 @@ def compute_task(
         for limb in range(limbs):
             for count, (i, j) in enumerate(cells):
                 kernel.multiply(left[i][limb], right[j], part, peak=peak, accumulate=count > 0)
-            total <<= LIMB_BITS
+            total <<= MAX_DIGIT_BITS
             np.add(total, part, out=total, casting="unsafe")
