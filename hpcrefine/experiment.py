@@ -194,6 +194,7 @@ class _Bench:
                 unit=job.code.unit,
                 split=job.schedule.split,
                 survive=job.code.survive,
+                keep_integers=job.verify.exact != "off",
             )
         except InputError as error:
             raise InputError(f"{job.path}: {error}") from None

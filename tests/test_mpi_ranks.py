@@ -129,7 +129,7 @@ def test_a_worker_that_raises(script):
     result = script(
         3,
         """
-        import hpcrefine.cluster.worker as worker
+        import hpcrefine.cluster.serving as serving
 
         def broken(*arguments):
             raise ValueError("boom")
@@ -142,7 +142,7 @@ def test_a_worker_that_raises(script):
             "        with Pool()",
             "        from mpi4py import MPI\n"
             "        if MPI.COMM_WORLD.rank == 1:\n"
-            "            worker.compute_task = broken\n"
+            "            serving.compute_task = broken\n"
             "        with Pool()",
         ),
     )

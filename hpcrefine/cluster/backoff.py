@@ -31,7 +31,7 @@ class Backoff:
             self.wait()
 
 
-def wait_all(requests: list[MPI.Request]) -> None:
+def wait_all(requests: list[MPI.Request], statuses: list[MPI.Status] | None = None) -> None:
     """Complete all requests without busy-waiting."""
     if requests:
-        Backoff().until(lambda: bool(MPI.Request.Testall(requests)))
+        Backoff().until(lambda: bool(MPI.Request.Testall(requests, statuses)))

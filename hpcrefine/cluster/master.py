@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hpcrefine.cluster.backoff import Backoff
 from hpcrefine.cluster.collect import Collector, Reply
 from hpcrefine.cluster.dispatch import Dispatch
+from hpcrefine.cluster.shared import Sharing
 from hpcrefine.resolution.bounds import Bound
 from hpcrefine.resolution.refine import Refiner
 from hpcrefine.schedule.plan import Plan
@@ -62,6 +63,7 @@ class TaskLog:
     sent: float
     received: float = np.nan
     compute: float = np.nan
+    refine: float = np.nan
     status: str = ""
 
 
@@ -86,6 +88,17 @@ class Product(Iterator[Resolution]):
         Turns integers into resolutions; None for a one-shot product in float64.
     start : float
         ``MPI.Wtime()`` at the job's start.
+    sharing : Sharing
+        What lies in memory shared with workers.
+    held : int
+        Number of the planes of A that the workers hold; 0 if they are sent.
+
+    Attributes
+    ----------
+    log : dict of (int, int) to TaskLog
+        What became of each (unit, coded task).
+    delivered : list of float
+        When each layer was handed out, in seconds since the job's start.
     """
 
     def __init__(
@@ -96,13 +109,15 @@ class Product(Iterator[Resolution]):
         bounds: tuple[Bound, ...],
         refiner: Refiner | None,
         start: float,
+        sharing: Sharing,
+        held: int = 0,
     ) -> None:
         self.plan, self.job, self.start = plan, job, start
-        self.bounds, self._refiner = bounds, refiner
-        self._dispatch = Dispatch(comm, job, plan, floating=refiner is None)
+        self.bounds, self._refiner, self._sharing = bounds, refiner, sharing
+        self._dispatch = Dispatch(comm, job, plan, sharing, refiner, held)
         dtype = np.dtype(np.float64) if refiner is None else None
-        self._collector = Collector(comm, plan, self._dispatch.tasks, dtype)
-        sent = self._clock()
+        self._collector = Collector(comm, plan, self._dispatch.tasks, sharing, dtype)
+        self._prepared = sent = self._clock()
         self.log = {
             (unit, task): TaskLog(plan.units[unit].layer, unit, task, rank, sent)
             for rank, mine in self._dispatch.tasks.items()
@@ -111,12 +126,18 @@ class Product(Iterator[Resolution]):
         self._finished: list[set[int]] = [set() for _ in plan.units]
         self._landed: list[set[int]] = [set() for _ in plan.units]
         self._recovered = [False] * len(plan.units)
-        self._values: dict[int, Floats] = {}
+        self._values = dict(enumerate(sharing.values))
+        self._refined_there = {
+            block
+            for task, owner in enumerate(plan.owners)
+            if (block := plan.code.block(task)) is not None and sharing.refines(owner + 1)
+        }
         self._depth = [0] * plan.code.tasks
         self._next = 0
+        self.delivered: list[float] = []
         self._open = self._in_flight = True
 
-    def send_digit(self, left: NDArray[Any], right: NDArray[Any]) -> None:
+    def send_digit(self, left: NDArray[Any] | None, right: NDArray[Any]) -> None:
         """Send the next digit plane of each operand, most significant first."""
         self._dispatch.send_digit(left, right)
 
@@ -158,12 +179,13 @@ class Product(Iterator[Resolution]):
         value.flags.writeable = last
         self._values.pop(layer - 1, None)
         bound = self.bounds[layer]
+        self.delivered.append(self._clock())
         return Resolution(
             layer,
             value,
             bound.absolute,
             bound.relative,
-            self._clock(),
+            self.delivered[layer],
             self.plan.layers[layer].share,
             last,
         )
@@ -178,7 +200,6 @@ class Product(Iterator[Resolution]):
         """Give up what has not been delivered; the workers drop its tasks."""
         if self._open:
             self._open = False
-            self._values.clear()
             owing = [r for unit in self.plan.units for r in self._collector.awaited(unit.index)]
             self._dispatch.purge(-1, sorted(set(owing)))
 
@@ -193,9 +214,41 @@ class Product(Iterator[Resolution]):
         self._collector.settle()
         self._dispatch.settle()
         for rank, mine in self._dispatch.tasks.items():
-            for seconds, key in zip(self._collector.seconds[rank], mine, strict=True):
-                self.log[key].compute = float(seconds)
+            for seconds, key in zip(self._collector.seconds[rank].tolist(), mine, strict=True):
+                self.log[key].compute, self.log[key].refine = seconds
+        self._values.clear()
+        self._sharing.release()
         self._in_flight = False
+
+    def phases(self, layer: int) -> dict[str, float]:
+        """Say where the time of a delivered layer went; the product must be settled.
+
+        The last result that the layer needed came from one worker: its products and refining up
+        to there count, and what remains of the time until that result is transfer.
+
+        Returns
+        -------
+        dict of str to float
+            Seconds of ``prepare``, ``transfer``, ``compute``, ``refine`` and ``decode``; they add
+            up to the layer's ``seconds``.
+        """
+        used = [e for e in self.log.values() if e.layer <= layer and e.status == "used"]
+        last = max(used, key=lambda entry: entry.received)
+        done = [
+            e
+            for e in self.log.values()
+            if e.worker == last.worker and e.received <= last.received and e.status != "purged"
+        ]
+        compute, refine = sum(e.compute for e in done), sum(e.refine for e in done)
+        transfer = last.received - self._prepared - compute - refine
+        decode = self.delivered[layer] - last.received
+        return {
+            "prepare": self._prepared,
+            "transfer": transfer,
+            "compute": compute,
+            "refine": refine,
+            "decode": decode,
+        }
 
     def integers(self, layer: int) -> dict[int, NDArray[np.int64]]:
         """Return the integers of a delivered layer, before any scaling.
@@ -204,7 +257,14 @@ class Product(Iterator[Resolution]):
         -------
         dict of int to ndarray of int64, shape (n, p)
             For each significance i + j of the layer, the sum of its digit products.
+
+        Raises
+        ------
+        RuntimeError
+            If they were not kept.
         """
+        if any(not block.size for store in self._collector.stores for block in store.blocks):
+            raise RuntimeError("the integers were not kept: multiply with keep_integers=True")
         sums: dict[int, NDArray[np.int64]] = {}
         for unit in (unit for unit in self.plan.units if unit.layer == layer):
             blocks = self._collector.stores[unit.index].blocks
@@ -265,13 +325,15 @@ class Product(Iterator[Resolution]):
             units = [u for u in self.plan.units if u.layer == layer]
             if not all(block in self._landed[u.index] for u in units):
                 return
-            self._refine(layer, block)
+            if block not in self._refined_there:
+                self._refine(layer, block)
             self._depth[block] += 1
 
     def _refine(self, layer: int, block: int) -> None:
         rows = self.plan.blocks.slices[block]
         if layer not in self._values:
-            self._values[layer] = np.empty((self.plan.shape[0], self.plan.shape[2]))
+            shape = self.plan.shape[0], self.plan.shape[2]
+            self._values[layer] = self._sharing.empty(shape, np.float64)
         out = self._values[layer]
         previous = self._values.get(layer - 1)
         for unit in (u for u in self.plan.units if u.layer == layer):

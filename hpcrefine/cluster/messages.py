@@ -1,12 +1,14 @@
-"""Messages of any size: most MPI libraries count in 32-bit integers."""
+"""Messages of any size (most MPI libraries count in 32-bit integers) and tables."""
 
 from functools import cache
 from typing import Any
 
+import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcrefine.cluster.protocol import as_bytes
+from hpcrefine.cluster.backoff import wait_all
+from hpcrefine.cluster.protocol import MASTER, Tag, as_bytes
 
 _LARGEST_COUNT = 2**31 - 1
 
@@ -25,3 +27,11 @@ def message(buffer: NDArray[Any]) -> NDArray[Any] | list[Any]:
 @cache
 def _row(size: int) -> MPI.Datatype:
     return MPI.BYTE.Create_contiguous(size).Commit()
+
+
+def receive_table(comm: MPI.Comm, dtype: np.dtype[Any], rows: int) -> NDArray[Any]:
+    """Receive a table that belongs to a command; an empty one is not sent."""
+    table = np.zeros(int(rows), dtype)
+    if len(table):
+        wait_all([comm.Irecv(as_bytes(table), MASTER, Tag.PLAN)])
+    return table

@@ -1,31 +1,41 @@
 """The public handle: workers serve in it, rank 0 multiplies with it."""
 
-import operator
+import os
 import socket
 import sys
 import time
 import traceback
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
 import mpi4py
 import numpy as np
 from mpi4py import MPI
+from numpy.typing import DTypeLike, NDArray
 
+from hpcrefine.cluster.arena import Arena, Offer
 from hpcrefine.cluster.backoff import wait_all
+from hpcrefine.cluster.dispatch import Outbox
 from hpcrefine.cluster.inventory import as_rows, mpi_library
 from hpcrefine.cluster.master import Product
 from hpcrefine.cluster.protocol import FACTS, MASTER, Command, Tag, as_bytes, header
+from hpcrefine.cluster.request import Cut, Wanted, check_operands, shared_arrays
+from hpcrefine.cluster.resident import Resident, hold
+from hpcrefine.cluster.shared import SharedArrays, Sharing
+from hpcrefine.cluster.survey import Ranks
 from hpcrefine.cluster.worker import Worker
-from hpcrefine.codes import make_code
+from hpcrefine.codes import Code, make_code
 from hpcrefine.errors import InputError
 from hpcrefine.launch import available_cores
-from hpcrefine.resolution.bounds import Bound, error_bounds
-from hpcrefine.resolution.digits import Array, Quantised, check_matrix, quantise
+from hpcrefine.resolution.bounds import Bound
+from hpcrefine.resolution.digits import Array, Quantised, check_matrix, quantise, strips
 from hpcrefine.resolution.layers import Layer, layering
 from hpcrefine.resolution.refine import Refiner
 from hpcrefine.schedule.plan import make_plan
 
+SHARED_MEMORY_VARIABLE = "HPCREFINE_SHARED_MEMORY"
 _LEAVING = 0.5  # seconds
 _QUANTISING_THREADS = 8  # the workers wait meanwhile; memory is the limit beyond a few
 
@@ -45,6 +55,9 @@ class Pool:
         Kernel of the workers; rank 0's choice counts.
     library : str, optional
         Path of the oneDNN library.
+    shared_memory : bool, optional
+        Let ranks on rank 0's node share memory with it where they can, instead of messages; each
+        rank decides for itself. Default True, unless ``HPCREFINE_SHARED_MEMORY`` is 0.
 
     Examples
     --------
@@ -56,13 +69,23 @@ class Pool:
     """
 
     def __init__(
-        self, comm: MPI.Comm | None = None, *, kernel: str = "auto", library: str | None = None
+        self,
+        comm: MPI.Comm | None = None,
+        *,
+        kernel: str = "auto",
+        library: str | None = None,
+        shared_memory: bool | None = None,
     ) -> None:
         self._comm = (MPI.COMM_WORLD if comm is None else comm).Dup()
         self._configuration: tuple[str, str | None] = (kernel, library)
+        wanted = os.environ.get(SHARED_MEMORY_VARIABLE) != "0"
+        wanted = wanted if shared_memory is None else shared_memory
+        self._share = wanted and hasattr(os, "memfd_create")
+        self._outbox = Outbox(self._comm)
+        self._arena = Arena(self._forget)
         self._facts: list[dict[str, Any]] = []
         self._product: Product | None = None
-        self._jobs = 0
+        self._jobs = self._holdings = 0
 
     @property
     def size(self) -> int:
@@ -83,7 +106,7 @@ class Pool:
         if self._comm.rank == MASTER:
             return self
         try:
-            Worker(self._comm).serve()
+            Worker(self._comm, share=self._share).serve()
         except BaseException:
             self._abort()
         return None
@@ -98,8 +121,9 @@ class Pool:
             if error is not None and not isinstance(error, InputError | SystemExit):
                 self._abort()
             self.settle()
-            stop = as_bytes(header(Command.STOP))
-            wait_all([self._comm.Isend(stop, rank, Tag.COMMAND) for rank in self._ranks()])
+            self._arena.close()
+            self._command(Command.STOP, self._ranks())
+            self._outbox.flush()
         self._comm.Free()
 
     def configure(self, kernel: str = "auto", library: str | None = None) -> list[dict[str, Any]]:
@@ -123,21 +147,32 @@ class Pool:
             )
         self.settle()
         self._facts = []
-        text = f"{kernel}\n{library or ''}".encode()
-        order = as_bytes(header(Command.CONFIGURE, text=text))
+        offer = Offer() if self._share else None
+        text = f"{kernel}\n{library or ''}\n{offer or ''}".encode()
         table = np.zeros(self.workers, FACTS)
         answers = [
             self._comm.Irecv(as_bytes(table[rank - 1 : rank]), rank, Tag.FACTS)
             for rank in self._ranks()
         ]
-        orders = [self._comm.Isend(order, rank, Tag.COMMAND) for rank in self._ranks()]
-        wait_all(orders + answers)
+        self._command(Command.CONFIGURE, self._ranks(), text=text)
+        wait_all(answers)
+        if offer is not None:
+            offer.close()
         rows = as_rows(table)
         for row in rows:
             if row["error"]:
                 raise InputError(f"rank {row['rank']} on {row['host']}: {row['error']}")
         self._facts = rows
         return rows
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> NDArray[Any]:
+        """Return an array, of any content, where the workers on this node can read it.
+
+        Operands in such arrays are quantised a little faster: the workers need not copy them.
+        """
+        if not self._facts:
+            self.configure(*self._configuration)
+        return self._sharing().empty(shape, dtype)
 
     def matmul(
         self,
@@ -157,6 +192,7 @@ class Pool:
         unit: str = "layer",
         split: str = "uniform",
         survive: int = 0,
+        keep_integers: bool = False,
     ) -> Product:
         """Multiply in layers of resolution.
 
@@ -179,7 +215,7 @@ class Pool:
         code : {"uncoded", "mds"}
             How blocks of rows are coded.
         tasks : int, optional
-            K; default four a worker, at most one a row.
+            K; default four a worker with a code, else as few as give kernels all their speed.
         redundancy : float
             Omega; ceil(Omega K) tasks are computed.
         unit : {"layer", "minijob"}
@@ -188,6 +224,8 @@ class Pool:
             Load split.
         survive : int
             Workers whose loss must leave all recoverable.
+        keep_integers : bool
+            Keep every layer's integers for :meth:`Product.integers`.
 
         Returns
         -------
@@ -201,29 +239,52 @@ class Pool:
             If operands or options are wrong; the message says which.
         """
         start = self._begin()
-        digits, digit_bits = operator.index(digits), operator.index(digit_bits)
-        _check_operands(a, b)
-        threads = min(available_cores(), _QUANTISING_THREADS)
-        left = quantise(a, digits, digit_bits, axis=1, scale=scale, threads=threads, name="a")
-        right = quantise(b, digits, digit_bits, axis=0, scale=scale, threads=threads, name="b")
-        planned = layering(layers, digits, None if truncate is None else operator.index(truncate))
-        planned, bounds = _enough(planned, left, right, tolerance, relative_tolerance)
-        count = min(a.shape[0], 4 * self.workers) if tasks is None else operator.index(tasks)
-        plan = make_plan(
-            (a.shape[0], a.shape[1], b.shape[1]),
-            planned,
-            make_code(code, count, float(redundancy)),
-            self.workers,
-            digit_bits=digit_bits,
-            unit=unit,
-            split=split,
-            survive=survive,
-        )
-        product = Product(self._comm, self._jobs, plan, bounds, Refiner(left, right), start)
-        self._product = product
-        for digit in range(plan.digits):
-            product.send_digit(left.planes[digit], right.planes[digit])
-        return product
+        check_operands(a, b)
+        cut = Cut(digits, digit_bits, scale, code, tasks, redundancy, split, survive)
+        wanted = Wanted(layers, truncate, tolerance, relative_tolerance, unit, keep_integers)
+        left = quantise(a, digits, digit_bits, axis=1, scale=scale, team=self._team(), name="a")
+        made = cut.make_code(a.shape[0], self.workers)
+        return self._multiply(start, left, b, cut, made, wanted, held=0)
+
+    def resident(
+        self,
+        a: Array,
+        *,
+        digits: int = 2,
+        digit_bits: int = 8,
+        scale: str = "row",
+        code: str = "uncoded",
+        tasks: int | None = None,
+        redundancy: float = 1.0,
+        split: str = "uniform",
+        survive: int = 0,
+    ) -> Resident:
+        """Hand the workers a left operand that they keep for many products.
+
+        Parameters are those of :meth:`matmul`.
+
+        Returns
+        -------
+        Resident
+            Its ``matmul(b)`` multiplies.
+
+        Raises
+        ------
+        InputError
+            If the operand or options are wrong; the message says which.
+        """
+        self._begin()
+        check_matrix(a, "a")
+        cut = Cut(digits, digit_bits, scale, code, tasks, redundancy, split, survive)
+        left = quantise(a, digits, digit_bits, axis=1, scale=scale, team=self._team(), name="a")
+        made = cut.make_code(a.shape[0], self.workers)
+        every = layering("square", left.digits)
+        plan = make_plan((*a.shape, 1), every, made, self.workers, split=split, survive=survive)
+        self._holdings += 1
+        sharing = self._sharing()
+        sharing.publish(SharedArrays(None, left.planes, [], []))
+        hold(self._comm, self._holdings, plan, left, sharing)
+        return Resident(self, self._holdings, left, cut, made)
 
     def oneshot(self, a: Array, b: Array, *, tasks: int | None = None) -> Product:
         """Multiply in float64 BLAS on the workers, uncoded, all or nothing.
@@ -241,20 +302,33 @@ class Pool:
             If operands or options are wrong; the message says which.
         """
         start = self._begin()
-        _check_operands(a, b)
+        check_operands(a, b)
         shape = (a.shape[0], a.shape[1], b.shape[1])
         code = make_code("uncoded", min(self.workers if tasks is None else tasks, a.shape[0]))
         plan = make_plan(shape, (Layer(0, ((0, 0),), 1.0),), code, self.workers)
         unknown = (Bound(np.nan, np.nan),)
-        product = Product(self._comm, self._jobs, plan, unknown, None, start)
+        sharing, left, right = self._sharing(), self._copied(a), self._copied(b)
+        values = [sharing.empty((shape[0], shape[2]), np.float64)] if sharing.ranks else []
+        sharing.publish(SharedArrays(left[None], right[None], values, []))
+        product = Product(self._comm, self._jobs, plan, unknown, None, start, sharing)
         self._product = product
-        product.send_digit(np.ascontiguousarray(a, np.float64), np.ascontiguousarray(b, np.float64))
+        product.send_digit(left, right)
         return product
+
+    def multiply_resident(self, a: Resident, b: Array, wanted: Wanted) -> Product:
+        """Multiply by an operand at the workers; :meth:`Resident.matmul` is the way to it."""
+        return self._multiply(self._begin(), a.left, b, a.cut, a.code, wanted, held=a.number)
+
+    def release(self, number: int) -> None:
+        """Let the workers drop a resident operand; :meth:`Resident.release` is the way to it."""
+        self.settle()
+        self._command(Command.RELEASE, self._ranks(), held=number)
 
     def settle(self) -> None:
         """Wait until nothing of the last product is in flight."""
         if self._product is not None:
             self._product.settle()
+        self._outbox.flush()
 
     def _begin(self) -> float:
         self.settle()
@@ -264,8 +338,73 @@ class Pool:
         self._jobs += 1
         return MPI.Wtime()
 
+    def _multiply(
+        self,
+        start: float,
+        left: Quantised,
+        b: Array,
+        cut: Cut,
+        code: Code,
+        wanted: Wanted,
+        held: int,
+    ) -> Product:
+        right = quantise(
+            b, left.digits, left.digit_bits, axis=0, scale=cut.scale, team=self._team(), name="b"
+        )
+        layers, bounds = wanted.choose(left, right)
+        plan = make_plan(
+            (*left.shape, b.shape[1]),
+            layers,
+            code,
+            self.workers,
+            digit_bits=left.digit_bits,
+            unit=wanted.unit,
+            split=cut.split,
+            survive=cut.survive,
+        )
+        sharing, sent = self._sharing(), None if held else left.planes
+        if sharing.ranks:
+            keep = wanted.keep_integers
+            sharing.publish(shared_arrays(sharing, plan, sent, right.planes, keep))
+        refiner = Refiner.of(left, right)
+        product = Product(self._comm, self._jobs, plan, bounds, refiner, start, sharing, held)
+        self._product = product
+        for digit in range(plan.digits):
+            product.send_digit(None if sent is None else sent[digit], right.planes[digit])
+        return product
+
+    def _team(self) -> Ranks:
+        readers = [row["rank"] for row in self._facts if row["readable"]]
+        threads = min(available_cores(), _QUANTISING_THREADS)
+        arena = self._arena if self._sharers else None
+        return Ranks(self._comm, self._sharers, readers, arena, threads)
+
+    @property
+    def _sharers(self) -> list[int]:
+        return [row["rank"] for row in self._facts if row["shared"]]
+
+    def _sharing(self) -> Sharing:
+        return Sharing(self._arena if self._sharers else None, self._sharers)
+
+    def _copied(self, matrix: Array) -> NDArray[np.float64]:
+        """Return a matrix as C-contiguous float64, where the workers can read it if they can."""
+        if not self._sharers:
+            return np.ascontiguousarray(matrix, np.float64)
+        copy = self._arena.empty(matrix.shape, np.float64)
+        with ThreadPoolExecutor(min(available_cores(), _QUANTISING_THREADS)) as threads:
+            list(threads.map(lambda rows: np.copyto(copy[rows], matrix[rows]), strips(len(copy))))
+        return copy
+
     def _ranks(self) -> range:
         return range(1, self._comm.size)
+
+    def _command(self, command: Command, ranks: Iterable[int], **fields: Any) -> None:
+        order = as_bytes(header(command, **fields))
+        for rank in ranks:
+            self._outbox.send(order, rank, Tag.COMMAND)
+
+    def _forget(self, segment: int) -> None:
+        self._command(Command.FORGET, self._sharers, segment=segment)
 
     def _abort(self) -> None:
         rank, host = self._comm.rank, socket.gethostname()
@@ -275,32 +414,6 @@ class Pool:
             flush=True,
         )
         self._comm.Abort(1)
-
-
-def _check_operands(a: Array, b: Array) -> None:
-    check_matrix(a, "a")
-    check_matrix(b, "b")
-    if a.shape[1] != b.shape[0]:
-        raise InputError(
-            f"operands: found a of shape {a.shape} and b of shape {b.shape}, expected as many "
-            "columns of a as rows of b"
-        )
-
-
-def _enough(
-    layers: tuple[Layer, ...],
-    left: Quantised,
-    right: Quantised,
-    tolerance: float | None,
-    relative: float | None,
-) -> tuple[tuple[Layer, ...], tuple[Bound, ...]]:
-    """Keep the layers that a tolerance needs: bounds are known before anything is computed."""
-    bounds = error_bounds(left, right, layers)
-    for count, bound in enumerate(bounds, start=1):
-        enough = tolerance is not None and bound.absolute <= tolerance
-        if enough or (relative is not None and bound.relative <= relative):
-            return layers[:count], bounds[:count]
-    return layers, bounds
 
 
 def leave_last() -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from hpcrefine.codes.base import Blocks, Code, DecodeError, Integers, Plane
 from hpcrefine.codes.generator import parity_generator
-from hpcrefine.resolution.digits import MAX_DIGIT_BITS, largest_integer
+from hpcrefine.resolution.digits import MAX_DIGIT_BITS
+from hpcrefine.resolution.sweep import largest_integer
 
 _REFINEMENTS = 20
 _CHUNK_ENTRIES = 1 << 14

@@ -57,7 +57,7 @@ def error_bounds(a: Quantised, b: Quantised, layers: tuple[Layer, ...]) -> tuple
     layers : tuple of Layer
         As made by :func:`hpcrefine.resolution.layers.layering`.
     """
-    if not all(np.isfinite(x.residuals).all() and np.isfinite(x.norms).all() for x in (a, b)):
+    if not all(np.isfinite(x.residuals).all() for x in (a, b)):
         return tuple(Bound(math.inf, math.inf) for _ in layers)
     left, right = _Norms(a), _Norms(b)
     scale = left.residual[0] * right.residual[0]
@@ -72,7 +72,7 @@ def error_bounds(a: Quantised, b: Quantised, layers: tuple[Layer, ...]) -> tuple
         missing = _missing(left, right, stairs)
         for significance in significances(layer.minijobs):
             cells = [(i, j) for i, j in layer.minijobs if i + j == significance]
-            term = sum((left.digit[i] * right.digit[j] for i, j in cells), Fraction(0))
+            term = sum((left.digit(i) * right.digit(j) for i, j in cells), Fraction(0))
             if rounds:
                 rounding += min(_ROUNDING * (scale + missing + term + rounding), term)
             if subnormal and scale:
@@ -101,12 +101,14 @@ class _Norms:
 
     def __init__(self, operand: Quantised) -> None:
         self.residual = [Fraction(float(x)) for x in operand.residuals.max(axis=1)]
-        self.digit = [Fraction(float(x)) for x in operand.norms.max(axis=1)]
 
     def between(self, first: int, last: int) -> Fraction:
         """Bound the norm of digits ``first`` to ``last - 1`` taken together."""
-        joined = self.residual[first] + self.residual[last]
-        return min(joined, sum(self.digit[first:last], Fraction(0)))
+        return self.residual[first] + self.residual[last]
+
+    def digit(self, t: int) -> Fraction:
+        """Bound the norm of digit t alone."""
+        return self.between(t, t + 1)
 
 
 def _missing(left: _Norms, right: _Norms, stairs: list[int]) -> Fraction:

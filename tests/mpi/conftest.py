@@ -14,6 +14,7 @@ import pytest
 
 from hpcrefine.resolution.bounds import exact_in_float64
 from hpcrefine.resolution.digits import quantise
+from hpcrefine.resolution.refine import Refiner
 from hpcrefine.verify import Exact
 
 _SMALL = 200_000  # multiply-adds that Python's integers may take
@@ -56,6 +57,19 @@ def comm():
     return MPI.COMM_WORLD
 
 
+@pytest.fixture(autouse=True, params=["shared", "messages", "mixed"])
+def memory(request, monkeypatch):
+    """Every test runs on shared memory, on messages alone, and with workers of both kinds."""
+    from mpi4py import MPI
+
+    if request.param == "mixed" and MPI.COMM_WORLD.size < 3:
+        pytest.skip("one worker alone cannot be mixed")
+    share = {"shared": True, "messages": False, "mixed": MPI.COMM_WORLD.rank != 1}[request.param]
+    monkeypatch.setenv("HPCREFINE_SHARED_MEMORY", str(int(share)))
+    monkeypatch.setattr("hpcrefine.cluster.survey._WORTHWHILE", 1)
+    return request.param
+
+
 @pytest.fixture
 def rng():
     """The same random numbers on all ranks."""
@@ -96,15 +110,26 @@ class Check:
 
     def __call__(self, pool, a, b, **options):
         """Multiply to the end, check everything; return the product and its resolutions."""
-        product = pool.matmul(a, b, **options)
+        keep = options.pop("keep_integers", bool(self._rng.integers(2)))
+        product = pool.matmul(a, b, **options, keep_integers=keep)
         resolutions = list(product)
         pool.settle()
-        self.resolutions(product, resolutions, a, b, **options)
+        self.resolutions(product, resolutions, a, b, kept=keep, **options)
         self.log(product)
         return product, resolutions
 
     def resolutions(
-        self, product, resolutions, a, b, *, digits=2, digit_bits=8, scale="row", **options
+        self,
+        product,
+        resolutions,
+        a,
+        b,
+        *,
+        digits=2,
+        digit_bits=8,
+        scale="row",
+        kept=False,
+        **options,
     ):
         """Check all resolutions of a finished product: integers, values, bounds, order."""
         a, b, digits, digit_bits = np.asarray(a), np.asarray(b), int(digits), int(digit_bits)
@@ -121,10 +146,15 @@ class Check:
         exact = Exact(left, right, layers, mode="full", limit=2**60)
         assert not exact.sampled
         deviation = _deviation_from(a, b)
+        refiner, value = Refiner.of(left, right), None
         for r in resolutions:
-            integers = product.integers(r.layer)
-            assert exact.matches(r.layer, integers)
-            assert _same(integers, _integers(left, right, layers[r.layer].minijobs))
+            integers = _integers(left, right, layers[r.layer].minijobs)
+            if kept:
+                assert exact.matches(r.layer, product.integers(r.layer))
+                assert _same(product.integers(r.layer), integers)
+            units = [unit for unit in product.plan.units if unit.layer == r.layer]
+            value = _refined(refiner, value, left, right, units)
+            assert np.array_equal(r.value, value, equal_nan=True)
             assert r.value.shape == (a.shape[0], b.shape[1])
             assert r.value.dtype == np.float64
             assert deviation(r.value) <= Fraction(r.error_bound)
@@ -147,6 +177,10 @@ class Check:
             assert 0 <= entry.sent <= entry.received
             assert np.isnan(entry.compute) == (entry.status == "purged")
             assert not entry.compute < 0
+        for layer, seconds in enumerate(product.delivered):
+            phases = product.phases(layer)
+            assert sum(phases.values()) == pytest.approx(seconds)
+            assert min(phases.values()) >= 0
         for unit in units:
             used = sum(product.log[unit.index, t].status == "used" for t in range(code.coded))
             assert used == code.tasks if complete else used <= code.tasks
@@ -159,6 +193,17 @@ def _integers(left, right, minijobs):
         product = left.planes[i].astype(np.int64) @ right.planes[j].astype(np.int64)
         sums[i + j] = sums.get(i + j, 0) + product
     return sums
+
+
+def _refined(refiner, value, left, right, units):
+    """Return the next resolution, all rows at once."""
+    for unit in units:
+        sums = _integers(left, right, unit.minijobs)
+        integers = np.stack([sums[s] for s in unit.significances])
+        out = np.empty(integers.shape[1:])
+        refiner.add(slice(0, len(out)), integers, unit.significances, value, out)
+        value = out
+    return value
 
 
 def _same(found, expected):

@@ -5,6 +5,7 @@ import pytest
 
 import hpcrefine.cluster.messages
 from hpcrefine import Pool
+from hpcrefine.errors import InputError
 
 pytestmark = pytest.mark.mpi(min_size=2)
 
@@ -217,7 +218,79 @@ def test_default_tasks(comm, check):
         if pool:
             for rows in (1, 3, 40):
                 product, _ = check(pool, *check.operands((rows, 3, 4)))
+                assert product.plan.code.tasks == min(rows, pool.workers)
+                product, _ = check(pool, *check.operands((rows, 3, 4)), code="mds")
                 assert product.plan.code.tasks == min(rows, 4 * pool.workers)
+            for share, each in ((2047, 1), (4096, 2), (8192, 4), (16384, 4)):  # rows per worker
+                product = pool.matmul(np.ones((share * pool.workers, 1)), np.ones((1, 1)))
+                assert product.plan.code.tasks == each * pool.workers
+
+
+def test_resident(comm, check):
+    with Pool(comm) as pool:
+        if pool:
+            a, b = check.operands(SHAPE)
+            for code, redundancy in (("uncoded", 1), ("mds", 1.5)):
+                held = pool.resident(a, digits=3, code=code, tasks=4, redundancy=redundancy)
+                assert held.shape == a.shape
+                for truncate, factor in ((None, 1.0), (1, 2.0**30), (None, -1.0)):
+                    product = held.matmul(factor * b, truncate=truncate, keep_integers=True)
+                    resolutions = list(product)
+                    pool.settle()
+                    options = {"digits": 3, "truncate": truncate, "kept": True}
+                    check.resolutions(product, resolutions, a, factor * b, **options)
+                    check.log(product)
+                    check(pool, b.T, a.T, digits=2)  # another product in between
+                held.release()
+                held.release()
+                with pytest.raises(InputError, match="released"):
+                    held.matmul(b)
+
+
+def test_resident_left_early(comm, check):
+    with Pool(comm) as pool:
+        if pool:
+            a, b = check.operands(SHAPE)
+            with pool.resident(a, digits=2) as held:
+                for _ in range(5):
+                    for _ in held.matmul(b):
+                        break
+                resolutions = list(product := held.matmul(b))
+                check.resolutions(product, resolutions, a, b)
+                with pytest.raises(InputError, match="as many columns of a as rows of b"):
+                    held.matmul(b[1:])
+
+
+def test_operands_in_shared_memory(comm, check):
+    with Pool(comm) as pool:
+        if pool:
+            for dtype in (np.float64, np.float32, np.int16):
+                a, b = check.operands(SHAPE, dtype)
+                there = [pool.empty(x.shape, dtype) for x in (a, b)]
+                for mine, other in zip(there, (a, b), strict=True):
+                    mine[...] = other
+                check(pool, *there, digits=3)
+                check(pool, there[0], b, digits=3)
+                check(pool, there[0][1:], b, digits=3)
+
+
+def test_results_outlive_later_products_and_the_pool(comm, check):
+    found = []
+    with Pool(comm) as pool:
+        if pool:
+            a, b = check.operands(SHAPE)
+            for factor in (1.0, 2.0, 4.0):
+                found.append([r.value for r in pool.matmul(factor * a, b)])
+                part = found[0][0][1:3, 2:]
+            views = [[value[1:3, 2:] for value in values] for values in found]
+            expected = [[view.copy() for view in each] for each in views]
+    if found:
+        assert np.array_equal(part, expected[0][0])
+        for factor, values in zip((1.0, 2.0, 4.0), found, strict=True):
+            assert all(
+                np.array_equal(value, factor * first)
+                for value, first in zip(values, found[0], strict=True)
+            )
 
 
 @pytest.mark.parametrize("layers", ["antidiagonal", "product", "square"])
@@ -299,7 +372,12 @@ def test_kernels_agree(comm, check, dtype):
                 assert {row["kernel"] for row in pool.configure(kernel)} == {kernel}
                 for code, redundancy in (("uncoded", 1), ("mds", 1.5)):
                     product, resolutions = check(
-                        pool, a, b, digits=3, code=code, tasks=4, redundancy=redundancy
+                        *(pool, a, b),
+                        digits=3,
+                        code=code,
+                        tasks=4,
+                        redundancy=redundancy,
+                        keep_integers=True,
                     )
                     found[kernel, code] = (
                         [product.integers(r.layer) for r in resolutions],

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-import hpcrefine.cluster.worker
+import hpcrefine.cluster.serving
 from hpcrefine import Pool
 
 SLEEP = 0.15
@@ -57,13 +57,13 @@ def held(comm, monkeypatch):
 
 
 def _before_each_task(monkeypatch, wait):
-    compute = hpcrefine.cluster.worker.compute_task
+    compute = hpcrefine.cluster.serving.compute_task
 
     def compute_slowly(*arguments):
         wait()
         compute(*arguments)
 
-    monkeypatch.setattr(hpcrefine.cluster.worker, "compute_task", compute_slowly)
+    monkeypatch.setattr(hpcrefine.cluster.serving, "compute_task", compute_slowly)
 
 
 def redundant(pool):

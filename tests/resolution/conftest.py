@@ -67,7 +67,7 @@ def any_matrices(dtypes=DTYPES, max_side=5, shape=None):
 
 def all_resolutions(a, b, layers):
     """The resolution after each layer, from exact integer sums through the Refiner."""
-    refiner, value = Refiner(a, b), None
+    refiner, value = Refiner.of(a, b), None
     left, right = (x.planes.astype(np.float64) for x in (a, b))  # their sums stay below 2**53
     for layer in layers:
         groups = significances(layer.minijobs)

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcrefine.resolution.bounds import error_bounds, exact_in_float64
-from hpcrefine.resolution.digits import largest_integer, quantise
+from hpcrefine.resolution.digits import quantise
 from hpcrefine.resolution.layers import layering
+from hpcrefine.resolution.sweep import largest_integer
 
 LAYERINGS = ("antidiagonal", "product", "square")
 WIDTHS = [(m, d) for m in range(1, 8) for d in range(1, 9)]

@@ -24,12 +24,12 @@ def operand(exponents, axis, digits, bits):
     shape = (digits, vectors, 1) if axis == 1 else (digits, 1, vectors)
     empty = np.zeros((digits + 1, vectors))
     units = np.asarray(exponents, np.int64)
-    return Quantised(np.zeros(shape, np.int8), bits, axis, units, empty, empty[1:])
+    return Quantised(np.zeros(shape, np.int8), bits, axis, units, empty)
 
 
 def assert_added(rows, columns, digits, bits, groups, integers, start, exact, times_power):
     """Half of the rows are added at a time; they equal Python integers times powers of two."""
-    refiner = Refiner(operand(rows, 1, digits, bits), operand(columns, 0, digits, bits))
+    refiner = Refiner.of(operand(rows, 1, digits, bits), operand(columns, 0, digits, bits))
     units = np.asarray(rows)[:, None] + np.asarray(columns)
     shifts = [bits * (2 * digits - 2 - group) for group in groups]
     expected = sum(times_power(x, units + s) for x, s in zip(integers, shifts, strict=True))
