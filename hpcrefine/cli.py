@@ -90,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("records", nargs="+", type=Path, metavar="FILE")
     report.add_argument("--json", action="store_true", help="print JSON instead")
     report.add_argument("--csv", type=Path, metavar="DIR", help="write a CSV file per record too")
+    report.add_argument(
+        "--phases", action="store_true", help="say where the time of each resolution went"
+    )
     report.set_defaults(call=_report)
 
     doctor = words.add_parser("doctor", help="say what works here: MPI, kernels, threads, Slurm")
@@ -207,7 +210,8 @@ def _threads_asked_for(path: str, overrides: Sequence[str]) -> int | None:
 def _report(options: argparse.Namespace) -> int:
     from hpcrefine.report import report
 
-    print(report(options.records, json=options.json, csv=options.csv), end="")
+    shown = report(options.records, json=options.json, csv=options.csv, phases=options.phases)
+    print(shown, end="")
     return 0
 
 

@@ -238,6 +238,7 @@ class _Bench:
             "share": resolution.share,
             "ready": resolution.seconds,
             "delay": resolution.seconds,
+            **product.phases(layer),
             "error_bound": resolution.error_bound,
             "relative_bound": resolution.relative_bound,
             "error_measured": error,

@@ -145,7 +145,8 @@ def _load_tables(path: Path, file: h5py.File) -> _Stored:
     # then the jobs, then the rows that belong to them and were written before.
     attributes = _plain(file.attrs)
     environment = _plain(file[schema.ENVIRONMENT].attrs)
-    tables = {name: _load_table(path, file, name) for name in schema.TABLES}
+    version = int(file.attrs["format_version"])
+    tables = {name: _load_table(path, file, name, version) for name in schema.TABLES}
     numbers = tables["jobs"]["job"]
     numbers = numbers[numbers != schema.NO_JOB]
     for name in ("jobs", "layers", "tasks"):
@@ -153,13 +154,16 @@ def _load_tables(path: Path, file: h5py.File) -> _Stored:
     return _Stored(attributes, environment, tables)
 
 
-def _load_table(path: Path, file: h5py.File, name: str) -> NDArray[np.void]:
+def _load_table(path: Path, file: h5py.File, name: str, version: int) -> NDArray[np.void]:
     stored = file[name][:]
     rows = np.empty(len(stored), schema.dtype(name))
-    for column in rows.dtype.names or ():
-        if column not in (stored.dtype.names or ()):
-            raise InputError(f"{path}: table {name} lacks column {column}")
-        rows[column] = stored[column]
+    for column in schema.TABLES[name]:
+        if column.since > version:
+            rows[column.name] = np.nan
+        elif column.name not in (stored.dtype.names or ()):
+            raise InputError(f"{path}: table {name} lacks column {column.name}")
+        else:
+            rows[column.name] = stored[column.name]
     return rows
 
 

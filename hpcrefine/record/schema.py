@@ -3,6 +3,8 @@
 History of the format's versions:
 
 1. First version: tables ``workers``, ``jobs``, ``layers``, ``tasks``; group ``environment``.
+2. Phases of ``ready``: columns ``prepare``, ``transfer``, ``compute``, ``refine``, ``decode`` of
+   ``layers``, column ``refine`` of ``tasks``. Older records have NaN there.
 
 Strings have fixed lengths, since a file in SWMR mode takes no variable-length data.
 """
@@ -15,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORMAT = "hpcrefine"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ENVIRONMENT = "environment"
 ATTRIBUTES = (
     "format",
@@ -27,6 +29,9 @@ ATTRIBUTES = (
     "complete",
 )
 KINDS = ("measured", "simulated")
+
+#: Columns of ``layers`` that add up to ``ready``, in the order of events.
+PHASES = ("prepare", "transfer", "compute", "refine", "decode")
 
 #: Job id of rows that were allocated but never written (a writer killed in between).
 NO_JOB = -1
@@ -48,6 +53,8 @@ class Column:
         One line for people.
     values : tuple of str
         The only values a string column may take; empty where anything goes.
+    since : int
+        Version of the format that brought it; float columns of older records are read as NaN.
     """
 
     name: str
@@ -55,6 +62,7 @@ class Column:
     unit: str
     meaning: str
     values: tuple[str, ...] = ()
+    since: int = 1
 
 
 TABLES: dict[str, tuple[Column, ...]] = {
@@ -95,6 +103,11 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("share", "f8", "1", "operations up to here over those of one-shot"),
         Column("ready", "f8", "s", "since the job's start"),
         Column("delay", "f8", "s", "since the job's arrival"),
+        Column("prepare", "f8", "s", "of ready: operands are quantised and placed", since=2),
+        Column("transfer", "f8", "s", "of ready: messages and waiting", since=2),
+        Column("compute", "f8", "s", "of ready: products of the last worker", since=2),
+        Column("refine", "f8", "s", "of ready: that worker writes resolutions", since=2),
+        Column("decode", "f8", "s", "of ready: the master decodes, refines, hands out", since=2),
         Column("error_bound", "f8", "1", "absolute, max norm"),
         Column("relative_bound", "f8", "1", "the bound over its scale"),
         Column("error_measured", "f8", "1", "absolute, max norm; NaN where not measured"),
@@ -112,7 +125,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("worker", "i4", "1", "rank of the worker"),
         Column("sent", "f8", "s", "since the job's start"),
         Column("received", "f8", "s", "since the job's start"),
-        Column("compute", "f8", "s", "duration on the worker"),
+        Column("compute", "f8", "s", "digit products, on the worker"),
+        Column("refine", "f8", "s", "integers to a resolution, on the worker", since=2),
         Column("status", "S8", "1", "what became of it", ("used", "late", "purged", "lost")),
     ),
 }

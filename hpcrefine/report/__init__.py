@@ -11,7 +11,9 @@ from hpcrefine.report.tables import Table, summarise
 __all__ = ["report"]
 
 
-def report(paths: Sequence[Path], *, json: bool = False, csv: Path | None = None) -> str:
+def report(
+    paths: Sequence[Path], *, json: bool = False, csv: Path | None = None, phases: bool = False
+) -> str:
     """Report on records.
 
     Parameters
@@ -22,6 +24,8 @@ def report(paths: Sequence[Path], *, json: bool = False, csv: Path | None = None
         Give one JSON list of all instead of text.
     csv : Path, optional
         Also write one CSV file per record into this directory, named after the record.
+    phases : bool
+        Say where the time of each resolution went, instead.
 
     Returns
     -------
@@ -37,7 +41,8 @@ def report(paths: Sequence[Path], *, json: bool = False, csv: Path | None = None
     written = [] if csv is None else _write_csv(csv, [Path(path) for path in paths], tables)
     if json:
         return render.as_json(tables) + "\n"
-    return "\n".join([*map(render.text, tables), *(f"wrote {path}\n" for path in written)])
+    shown = map(render.phases if phases else render.text, tables)
+    return "\n".join([*shown, *(f"wrote {path}\n" for path in written)])
 
 
 def _write_csv(directory: Path, paths: list[Path], tables: list[Table]) -> list[Path]:

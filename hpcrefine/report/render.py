@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
+from hpcrefine.record.schema import PHASES, TABLES
 from hpcrefine.report.statistics import SMALLEST, UNSTABLE, Summary
 from hpcrefine.report.tables import Row, Table
 
@@ -35,11 +36,40 @@ def text(table: Table) -> str:
     """
     lines = [_title(table)]
     if table.rows:
-        lines += ["", _grid(table).rstrip("\n"), "", *_caption(table)]
+        lines += ["", _grid(table), "", *_caption(table)]
     else:
         lines.append("no finished job to report (warm-ups do not count)")
     lines += _notes(table)
     return "\n".join(lines) + "\n"
+
+
+def phases(table: Table) -> str:
+    """Render where the time of each resolution went; ends with a newline."""
+    rows = [row for row in table.rows if not math.isnan(row.phases[PHASES[0]])]
+    lines = [_title(table)]
+    if rows:
+        unit, scale = _time_unit(rows)
+        headings = ["variant", "layer", *(f"{phase} [{unit}]" for phase in PHASES)]
+        cells = [
+            [
+                *(row.variant, str(row.layer)),
+                *(_number(row.phases[phase] * scale, ".4g") for phase in PHASES),
+                _number(row.ready.median * scale, ".4g"),
+            ]
+            for row in rows
+        ]
+        grid = _markdown([*headings, f"ready [{unit}]"], cells)
+        lines += ["", grid, "", *(f"{name}: {meaning}" for name, meaning in _meanings())]
+        lines.append("Medians over the jobs, each of its own: their sum is near that of ready.")
+    else:
+        lines.append("no phases in this record")
+    return "\n".join([*lines, *_notes(table)]) + "\n"
+
+
+def _meanings() -> Iterator[tuple[str, str]]:
+    for column in TABLES["layers"]:
+        if column.name in PHASES:
+            yield column.name, column.meaning.removeprefix("of ready: ")
 
 
 def as_json(tables: Sequence[Table]) -> str:
@@ -77,16 +107,20 @@ def _title(table: Table) -> str:
 def _grid(table: Table) -> str:
     unit, scale = _time_unit(table.rows)
     deadlines = any(not math.isnan(row.met_deadline) for row in table.rows)
-    grid = Grid(box=box.MARKDOWN)
     headings = ["variant", "layer", "jobs", "digit products", "share"]
     headings += [f"median [{unit}]", f"95 % interval [{unit}]", f"p99 [{unit}]", "speed"]
     headings += ["error bound", "relative", "measured", "used", "late", "purged", "lost"]
     headings += ["in time"] if deadlines else []
+    return _markdown([*headings, "verdict"], [_cells(row, scale, deadlines) for row in table.rows])
+
+
+def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    grid = Grid(box=box.MARKDOWN)
     for heading in headings:
-        grid.add_column(heading, justify="left" if heading == "variant" else "right", no_wrap=True)
-    grid.add_column("verdict", no_wrap=True)
-    for row in table.rows:
-        grid.add_row(*_cells(row, scale, deadlines))
+        text = heading in ("variant", "verdict")
+        grid.add_column(heading, justify="left" if text else "right", no_wrap=True)
+    for cells in rows:
+        grid.add_row(*cells)
     out = io.StringIO()
     Console(file=out, width=_WIDTH, markup=False, highlight=False, emoji=False).print(grid)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines() if line.strip())
@@ -172,12 +206,14 @@ def _flat(row: Row) -> Iterator[tuple[str, Any]]:
     for name, value in vars(row).items():
         if isinstance(value, Summary):
             yield from ((f"{name}_{part}", inner) for part, inner in vars(value).items())
+        elif isinstance(value, dict):
+            yield from ((f"{name}_{part}", inner) for part, inner in value.items())
         else:
             yield name, value
 
 
 def _unit(name: str) -> str:
-    times = name.startswith(("ready_", "delay_")) and not name.endswith("_count")
+    times = name.startswith(("ready_", "delay_", "phases_")) and not name.endswith("_count")
     return "s" if times else "1"
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcrefine.record.reader import Record
+from hpcrefine.record.schema import PHASES
 from hpcrefine.report.statistics import Summary
 
 VARIANTS = ("layered", "oneshot")
@@ -35,6 +36,8 @@ class Row:
         Largest over the jobs; NaN where there is none.
     tasks_used, tasks_late, tasks_purged, tasks_lost : float
         Means over the jobs.
+    phases : dict of str to float
+        Median seconds of each phase of ``ready`` (:data:`hpcrefine.record.schema.PHASES`).
     met_deadline : float
         Share of the jobs with a deadline that met it with this layer; NaN without deadlines.
     verdict : str
@@ -56,6 +59,7 @@ class Row:
     tasks_late: float
     tasks_purged: float
     tasks_lost: float
+    phases: dict[str, float]
     met_deadline: float
     verdict: str
 
@@ -169,7 +173,9 @@ def _row(jobs: NDArray[np.void], layers: NDArray[np.void], baseline: float) -> R
         name: float(_known(layers[name]).max()) if len(_known(layers[name])) else np.nan
         for name in ("error_bound", "relative_bound", "error_measured")
     }
+    phases = {name: Summary.of(_known(layers[name])).median for name in PHASES}
     return Row(
+        phases=phases,
         variant=str(jobs["variant"][0]),
         layer=int(layers["layer"][0]),
         jobs=len(jobs),

@@ -35,7 +35,7 @@ def test_choices_fit_their_column(table):
     )
 )
 def test_packing_keeps_every_value(numbers):
-    rest = {"layer": 1, "unit": 2, "task": 3, "sent": 0.25, "received": 0.5}
+    rest = {"layer": 1, "unit": 2, "task": 3, "sent": 0.25, "received": 0.5, "refine": 2.0}
     rows = [{"job": j, "worker": w, "compute": c, "status": s} | rest for j, w, c, s in numbers]
     packed = schema.pack("tasks", rows)
     assert packed.dtype == schema.dtype("tasks")

@@ -18,7 +18,7 @@ def test_a_closed_record_opens_plainly_and_describes_itself(path, open_writer, j
     with h5py.File(path, "r") as file:
         assert tuple(file.attrs) == tuple(sorted(schema.ATTRIBUTES))
         assert file.attrs["format"] == "hpcrefine"
-        assert file.attrs["format_version"] == 1
+        assert file.attrs["format_version"] == schema.FORMAT_VERSION
         assert file.attrs["hpcrefine_version"] == hpcrefine.__version__
         assert datetime.fromisoformat(file.attrs["created"]).utcoffset().total_seconds() == 0
         assert "größe" in file.attrs["job"]
