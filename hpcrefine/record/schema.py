@@ -3,6 +3,8 @@
 History of the format's versions:
 
 1. First version: tables ``workers``, ``jobs``, ``layers``, ``tasks``; group ``environment``.
+   Later, without a new version since old readers read it: ``jobs.variant`` takes any label, and
+   32 bytes of it instead of 16.
 
 Strings have fixed lengths, since a file in SWMR mode takes no variable-length data.
 """
@@ -68,7 +70,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
     "jobs": (
         Column("job", "i8", "1", "id of the job, unique in the file"),
-        Column("variant", "S16", "1", "how it was computed", ("layered", "oneshot")),
+        Column("variant", "S32", "1", "how it was computed: layered, oneshot, or any other label"),
         Column("repeat", "i4", "1", "repetition"),
         Column("warmup", "?", "1", "not to be counted"),
         Column("n", "i8", "1", "rows of A"),
@@ -83,7 +85,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "verdict",
             "S24",
             "1",
-            "layered: its integers against the exact ones; oneshot: its error against rounding",
+            "layered: its integers against the exact ones; others: their error against rounding",
             ("exact", "exact (sampled)", "within rounding", "wrong", "unchecked"),
         ),
     ),
