@@ -17,6 +17,7 @@ from hpcrefine.record.reader import Record
 from hpcrefine.report.statistics import SMALLEST, Summary
 
 _DRAWS = 9999
+_PREFIXES = ((" T", 1e12), (" G", 1e9), (" M", 1e6), (" k", 1e3))
 Times = NDArray[np.float64]
 
 
@@ -54,7 +55,7 @@ class Row:
     time : Summary
         Of its times, in seconds.
     rate : float
-        Work per second, in 1e9 of the case's units.
+        Work per second, in the case's units.
     error : float
         Largest measured error; NaN without one.
     base : str
@@ -120,9 +121,7 @@ def _rows(case: Case, record: Record) -> list[Row]:
     last = {name: max(layer for n, layer in times if n == name) for name in names}
     found = []
     for (name, layer), seconds in times.items():
-        bases = [base for base in case.bases if base != name and base in last]
-        if name in case.bases and layer == last[name]:
-            bases.insert(0, name)
+        bases = sorted((b for b in case.bases if b in last), key=lambda base: base != name)
         verdicts = [str(verdict) for verdict in jobs["verdict"][jobs["variant"] == name]]
         labels = case.labels.get(name, ())
         for base in bases:
@@ -133,7 +132,7 @@ def _rows(case: Case, record: Record) -> list[Row]:
                     label=labels[layer] if layer < len(labels) else "",
                     layer=layer,
                     time=Summary.of(seconds),
-                    rate=work[name] / float(np.median(seconds)) / 1e9,
+                    rate=work[name] / float(np.median(seconds)),
                     error=errors[name, layer],
                     base=base,
                     ratio=Ratio.of(seconds / work[name], against / work[base]),
@@ -145,7 +144,7 @@ def _rows(case: Case, record: Record) -> list[Row]:
 
 
 HEADINGS = (
-    *("contender", "result", "median [s]", "95 % interval", "1e9 per s", "error"),
+    *("contender", "result", "median [s]", "95 % interval", "per s", "error"),
     *("ratio", "95 % interval", "base", "target", "met", "verdict"),
 )
 
@@ -157,7 +156,7 @@ def cells(row: Row) -> tuple[str, ...]:
         row.label or str(row.layer),
         _number(row.time.median),
         _interval(row.time.low, row.time.high),
-        _number(row.rate),
+        _si(row.rate),
         _number(row.error, ".1e"),
         _number(row.ratio.value),
         _interval(row.ratio.low, row.ratio.high),
@@ -191,6 +190,11 @@ def text(comparison: Comparison) -> str:
 
 def _number(value: float, form: str = ".3g") -> str:
     return "" if math.isnan(value) else format(value, form)
+
+
+def _si(value: float) -> str:
+    prefix, scale = next(((p, s) for p, s in _PREFIXES if value >= s), ("", 1.0))
+    return f"{value / scale:.3g}{prefix}"
 
 
 def _interval(low: float, high: float) -> str:
