@@ -32,9 +32,9 @@ class Ratio:
     @classmethod
     def of(cls, times: Times, base: Times) -> Self:
         """Divide the medians of two samples whose entries belong together by place."""
-        value = float(np.median(times) / np.median(base))
-        count = min(len(times), len(base))
-        if count < SMALLEST:
+        count, middle = min(len(times), len(base)), float(np.median(base))
+        value = float(np.median(times)) / middle if middle else math.nan
+        if count < SMALLEST or not base.all():
             return cls(value, math.nan, math.nan)
         drawn = np.random.default_rng(0).integers(0, count, (_DRAWS, count))
         ratios = np.median(times[drawn], axis=1) / np.median(base[drawn], axis=1)
@@ -132,7 +132,7 @@ def _rows(case: Case, record: Record) -> list[Row]:
                     label=labels[layer] if layer < len(labels) else "",
                     layer=layer,
                     time=Summary.of(seconds),
-                    rate=work[name] / float(np.median(seconds)),
+                    rate=_per_second(work[name], seconds),
                     error=errors[name, layer],
                     base=base,
                     ratio=Ratio.of(seconds / work[name], against / work[base]),
@@ -141,6 +141,11 @@ def _rows(case: Case, record: Record) -> list[Row]:
                 )
             )
     return found
+
+
+def _per_second(work: float, seconds: Times) -> float:
+    middle = float(np.median(seconds))
+    return work / middle if middle else math.nan
 
 
 HEADINGS = (
@@ -193,6 +198,8 @@ def _number(value: float, form: str = ".3g") -> str:
 
 
 def _si(value: float) -> str:
+    if math.isnan(value):
+        return ""
     prefix, scale = next(((p, s) for p, s in _PREFIXES if value >= s), ("", 1.0))
     return f"{value / scale:.3g}{prefix}"
 

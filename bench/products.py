@@ -76,7 +76,7 @@ def _square(pool: Pool, site: Site, options: start.Options, size: int, name: str
         "cores.",
         bases=("numpy float64", "numpy float32"),
         contenders=tuple(contenders),
-        targets=targets,
+        targets=() if options.quick else targets,
         repeats=options.runs(),
     )
     measure(case, site, options.output)
@@ -105,6 +105,10 @@ def _resident(pool: Pool, site: Site, options: start.Options) -> None:
 
     blas, blas_turn = [numpy_product(problem) for problem in stream], itertools.count()
     shape = stream[0].shape
+    targets = (
+        Target("resident 2 x 8 bits", 0, "numpy float64", 0.20),
+        Target("resident 2 x 8 bits", 2, "numpy float64", 0.60),
+    )
     case = Case(
         name=name,
         note=f"A ({size} x {size}) @ a stream of B ({size} x {columns}), A at the workers. Base: "
@@ -114,10 +118,7 @@ def _resident(pool: Pool, site: Site, options: start.Options) -> None:
             Contender("numpy float64", shape, lambda: blas[next(blas_turn) % _STREAM].run()),
             Contender("resident 2 x 8 bits", shape, run, ladder_names(3)),
         ),
-        targets=(
-            Target("resident 2 x 8 bits", 0, "numpy float64", 0.20),
-            Target("resident 2 x 8 bits", 2, "numpy float64", 0.60),
-        ),
+        targets=() if options.quick else targets,
         repeats=options.runs(15),
     )
     measure(case, site, options.output, {"seconds to make A resident": seconds})
