@@ -1,7 +1,7 @@
 """Run every comparison and write one page: ``python -m bench [--quick] [--output DIR]``.
 
-Each runs by itself under its own ``mpiexec``, one after another, each with a time limit. Exit code 1
-if a result was wrong or a comparison failed; one that lacks a package is skipped and named.
+Each runs by itself under its own ``mpiexec``, one after another, each with a time limit. Exit code
+1 if a result was wrong or a comparison failed; one that lacks a package is skipped and named.
 """
 
 import os

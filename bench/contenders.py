@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from threadpoolctl import threadpool_limits
 
 from bench.case import Contender, Outcome, Shape
 from hpcrefine.cluster.master import Product
@@ -128,7 +127,10 @@ class Problem:
 
 def all_cores() -> AbstractContextManager[Any]:
     """Let BLAS use every core: worker ranks and the master keep one thread else."""
-    return threadpool_limits(available_cores(), user_api="blas")
+    from threadpoolctl import threadpool_limits  # modules say in order that it is missing
+
+    limits: AbstractContextManager[Any] = threadpool_limits(available_cores(), user_api="blas")
+    return limits
 
 
 def numpy_product(problem: Problem, dtype: DTypeLike = np.float64) -> Contender:
@@ -165,7 +167,7 @@ def layered(
             return problem.layered(product, digits=digits, truncate=truncate, last_only=last_only)
 
     count = len(layering("antidiagonal", digits, truncate))
-    return Contender(name, problem.shape, run, ("last",) if last_only else ladder_names(count))
+    return Contender(name, problem.shape, run, ("last",) if last_only else result_names(count))
 
 
 def oneshot(pool: PoolSource, problem: Problem) -> Contender:
@@ -179,11 +181,12 @@ def oneshot(pool: PoolSource, problem: Problem) -> Contender:
     return Contender("hpcrefine one-shot", problem.shape, run)
 
 
-def ladder_names(count: int) -> tuple[str, ...]:
-    """Name resolutions: first, ..., last."""
+def result_names(count: int) -> tuple[str, ...]:
+    """Name resolutions, up to 6: first, second, ..., last."""
     if count == 1:
         return ("only",)
-    return ("first", *(f"{number}." for number in range(2, count)), "last")
+    between = ("second", "third", "fourth", "fifth")[: count - 2]
+    return ("first", *between, "last")
 
 
 def _fates(product: Product, layer: int) -> dict[str, int]:

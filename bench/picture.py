@@ -4,14 +4,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-mpl.use("svg")
-
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-
-from bench.comparison import Comparison, Row  # noqa: E402
+from bench.comparison import Comparison, Row
 
 _OURS, _BASE, _TARGET, _CUT = "#1b6ca8", "#555555", "#c0392b", "#e07a1f"
 

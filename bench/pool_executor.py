@@ -16,17 +16,19 @@ MPI ping-pong of 8 bytes in the same run.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
 
 import numpy as np
 from mpi4py import MPI
-from mpi4py.futures import MPICommExecutor
+from mpi4py.futures import MPICommExecutor, MPIPoolExecutor
 
 from bench import start
 from bench.case import Case, Contender, Outcome
 from bench.contenders import Array, Problem, layered, numpy_product, oneshot
 from bench.harness import Site, measure
 from bench.turns import Turns, lead
-from hpcrefine.cluster.pool import Pool
 
 RANKS = 3
 _PINGPONG = "ping-pong"
@@ -38,13 +40,22 @@ def body(options: start.Options) -> None:
     lead(turns, lambda: _measure(turns, options))
 
 
-def serve(comm: MPI.Comm) -> None:
+def serve(comm: MPI.Intracomm) -> None:
     """Serve one executor."""
     with MPICommExecutor(comm, 0):
         pass
 
 
-def echo(comm: MPI.Comm) -> None:
+@contextmanager
+def executor_on(comm: MPI.Intracomm, **options: bool) -> Iterator[MPIPoolExecutor]:
+    """Give an executor on ranks that serve one, all up."""
+    with MPICommExecutor(comm, 0, **options) as entered:
+        executor = cast(MPIPoolExecutor, entered)  # the stubs say otherwise
+        executor.submit(nothing, 0).result()
+        yield executor
+
+
+def echo(comm: MPI.Intracomm) -> None:
     """Send back to rank 0 what it sends; rank 1 alone. An empty message ends it."""
     if comm.rank != 1:
         return
@@ -93,8 +104,7 @@ def _product(turns: Turns, site: Site, options: start.Options) -> None:
 
     def run() -> Outcome:
         turns.begin("executor")
-        with MPICommExecutor(turns.comm, 0, use_pkl5=True) as executor:
-            executor.submit(nothing, 0).result()  # it is up
+        with executor_on(turns.comm, use_pkl5=True) as executor:
             begun = time.perf_counter()
             blocks = np.array_split(problem.a, len(site.workers))
             parts = executor.starmap(multiply, ((block, problem.b) for block in blocks))
@@ -123,8 +133,7 @@ def _tasks(turns: Turns, site: Site, options: start.Options) -> None:
 
     def executor(chunk: int) -> Outcome:
         turns.begin("executor")
-        with MPICommExecutor(turns.comm, 0) as pool:
-            pool.submit(nothing, 0).result()  # it is up
+        with executor_on(turns.comm) as pool:
             begun = time.perf_counter()
             done = list(pool.map(nothing, range(count), chunksize=chunk))
             seconds = time.perf_counter() - begun

@@ -21,7 +21,7 @@ import numpy as np
 
 from bench import start
 from bench.case import Case, Contender, Outcome, Target
-from bench.contenders import Problem, ladder_names, layered, numpy_product
+from bench.contenders import Problem, layered, numpy_product, result_names
 from bench.harness import Site, measure
 from hpcrefine.cluster.pool import Pool
 
@@ -116,7 +116,7 @@ def _resident(pool: Pool, site: Site, options: start.Options) -> None:
         bases=("numpy float64",),
         contenders=(
             Contender("numpy float64", shape, lambda: blas[next(blas_turn) % _STREAM].run()),
-            Contender("resident 2 x 8 bits", shape, run, ladder_names(3)),
+            Contender("resident 2 x 8 bits", shape, run, result_names(3)),
         ),
         targets=() if options.quick else targets,
         repeats=options.runs(15),

@@ -1,6 +1,6 @@
 """From the records of a run of the suite to one page: ``summary.md`` and ``summary.svg``.
 
-    python -m bench.summary results/bench-TIME
+Made anew from records by ``python -m bench.summary results/bench-TIME``.
 """
 
 import argparse

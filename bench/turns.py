@@ -9,7 +9,7 @@ from mpi4py import MPI
 from hpcrefine.cluster.backoff import wait_all
 from hpcrefine.cluster.pool import Pool
 
-Service = Callable[[MPI.Comm], None]
+Service = Callable[[MPI.Intracomm], None]
 _STOP = -1
 
 
