@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -55,6 +54,7 @@ class Problem:
         with all_cores():
             product = np.asarray(a[rows].astype(wide) @ b.astype(wide))
         self.reference = Reference(rows, product, self.rounding(np.float64))
+        self._exact: dict[tuple[int, int | None], Exact] = {}
         self._slack = 0.0 if extended else self.reference.rounding
 
     @classmethod
@@ -77,15 +77,16 @@ class Problem:
         right = value.shape == self.shape[::2] and error <= self.rounding(value.dtype)
         return Outcome((seconds,), (error,), "within rounding" if right else "wrong")
 
-    @cache  # noqa: B019 - problems live as long as their comparison
     def exact(self, digits: int, truncate: int | None) -> Exact:
-        """Compute the integers that a layered product with 8-bit digits must have."""
-        threads = available_cores()
-        left = quantise(self.a, digits, 8, axis=1, threads=threads)
-        right = quantise(self.b, digits, 8, axis=0, threads=threads)
-        with all_cores():
+        """Give the integers that a layered product with 8-bit digits must have."""
+        if (digits, truncate) not in self._exact:
+            threads = available_cores()
+            left = quantise(self.a, digits, 8, axis=1, threads=threads)
+            right = quantise(self.b, digits, 8, axis=0, threads=threads)
             layers = layering("antidiagonal", digits, truncate)
-            return Exact(left, right, layers, "auto", _EXACT)
+            with all_cores():
+                self._exact[digits, truncate] = Exact(left, right, layers, "auto", _EXACT)
+        return self._exact[digits, truncate]
 
     def layered(
         self,

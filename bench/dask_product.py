@@ -79,7 +79,7 @@ def _measure(pool: "Pool", client: Any, options: start.Options) -> None:
             oneshot(lambda: nullcontext(pool), problem),
             layered(lambda: nullcontext(pool), problem, name="2 x 8 bits", digits=2, tasks=8),
         ),
-        repeats=options.runs(),
+        repeats=options.runs(6),
     )
     measure(case, Site.of(pool), options.output)
 

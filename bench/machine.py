@@ -157,7 +157,7 @@ def _kernel(site: Site, options: start.Options) -> None:
             Contender("BLAS float32", task, blas(task, np.float32)),
             Contender("BLAS float64", task, blas(task, np.float64)),
         ),
-        repeats=options.runs(),
+        repeats=options.runs(6),
     )
     measure(case, site, options.output)
 
@@ -181,7 +181,7 @@ def _messages(turns: Turns, site: Site, options: start.Options) -> None:
             *map(contender, sizes),
         ),
         counts="bytes",
-        repeats=options.runs(),
+        repeats=options.runs(6),
     )
     measure(case, site, options.output)
 

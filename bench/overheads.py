@@ -130,7 +130,7 @@ def _waiting(pool: Pool, site: Site, options: start.Options) -> None:
 
 
 def _idle(site: Site, options: start.Options) -> None:
-    pid, pause = site.workers[0]["pid"], 0.2 if options.quick else 2.0
+    pid, pause = site.workers[0]["pid"], 0.2 if options.quick else 1.0
 
     def run() -> Outcome:
         begun, before = time.perf_counter(), cpu_seconds(pid)

@@ -122,7 +122,7 @@ def _product(turns: Turns, site: Site, options: start.Options) -> None:
             oneshot(turns.pool, problem),
             layered(turns.pool, problem, name="2 x 8 bits", digits=2, tasks=8),
         ),
-        repeats=options.runs(),
+        repeats=options.runs(6),
     )
     measure(case, site, options.output)
 
@@ -158,7 +158,7 @@ def _tasks(turns: Turns, site: Site, options: start.Options) -> None:
             Contender("hpcrefine", shape, refine),
         ),
         counts="tasks",
-        repeats=options.runs(),
+        repeats=options.runs(6),
     )
     measure(case, site, options.output)
 
