@@ -46,7 +46,7 @@ def main() -> int:
             notes[module] = f"failed with exit code {code}"
             failed = True
     comparisons = write(options.output, notes)
-    wrong = [c.case.name for c in comparisons if any(row.verdict == "wrong" for row in c.rows)]
+    wrong = [c.case.name for c in comparisons if c.wrong]
     print(options.output / PAGE)
     if wrong:
         print(f"WRONG results in {', '.join(wrong)}", file=sys.stderr)

@@ -93,7 +93,7 @@ class Case:
     targets : tuple of Target
         What is asked for; may be empty.
     counts : str
-        What n * k * p counts.
+        What n * k * p counts; empty where a rate says nothing.
     repeats, warmups, seed : int
         Runs of each contender; those that do not count before; seed of the order.
     labels : mapping

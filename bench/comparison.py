@@ -95,6 +95,11 @@ class Comparison:
     record: Record
     rows: tuple[Row, ...]
 
+    @property
+    def wrong(self) -> bool:
+        """Whether any run, warm-ups included, gave a wrong result."""
+        return "wrong" in self.record.jobs["verdict"]
+
 
 def compare(record: Record) -> Comparison:
     """Reduce the record of a case."""
@@ -132,7 +137,7 @@ def _rows(case: Case, record: Record) -> list[Row]:
                     label=labels[layer] if layer < len(labels) else "",
                     layer=layer,
                     time=Summary.of(seconds),
-                    rate=_per_second(work[name], seconds),
+                    rate=_per_second(work[name], seconds) if case.counts else math.nan,
                     error=errors[name, layer],
                     base=base,
                     ratio=Ratio.of(seconds / work[name], against / work[base]),
@@ -186,7 +191,8 @@ def text(comparison: Comparison) -> str:
     """Write a comparison: title, table, figures."""
     case, record = comparison.case, comparison.record
     lines = [f"## {case.name}", "", case.note]
-    lines += [f"{case.repeats} runs each, in random order; rates count {case.counts}.", ""]
+    rates = f"; rates count {case.counts}" if case.counts else ""
+    lines += [f"{case.repeats} runs each, in random order{rates}.", ""]
     lines.append(markdown([HEADINGS, *map(cells, comparison.rows)]))
     figures = [(n, v) for n, v in record.environment.items() if n.startswith("bench_")]
     lines += ["", *(f"- {n.removeprefix('bench_')}: {v:.4g}" for n, v in figures)] * bool(figures)

@@ -57,7 +57,7 @@ def body(options: start.Options) -> None:
                 *(rung(digits, None) for digits in range(1, most + 1)),
                 *(rung(digits, digits - 1) for digits in range(2, most + 1)),
             ),
-            repeats=options.runs(6),
+            repeats=options.runs(),
         )
         measure(case, Site.of(pool), options.output)
 

@@ -122,6 +122,7 @@ def _waiting(pool: Pool, site: Site, options: start.Options) -> None:
         "float64 kernel (for its slowness). Base: the time elapsed.",
         bases=("waiting",),
         contenders=(Contender("waiting", shape, run, labels),),
+        counts="",
         repeats=options.runs(6),
     )
     pool.configure("float64")
@@ -143,7 +144,7 @@ def _idle(site: Site, options: start.Options) -> None:
         note="CPU time of a worker while there is nothing to do. Base: the time elapsed.",
         bases=("idle",),
         contenders=(Contender("idle", (1, 1, 1), run, ("worker, CPU", "elapsed")),),
-        counts="pauses",
+        counts="",
         repeats=options.runs(6),
         warmups=0,
     )

@@ -10,7 +10,7 @@ already.
 Empty tasks tell what a task costs when it costs nothing: the executor gets calls of a function that
 does nothing, one by one and in chunks of 100 (whose results come back together, so that no single
 one can be used early); hpcrefine a product whose tasks are one multiply-add each. Their base is an
-MPI ping-pong of 8 bytes in the same run.
+MPI ping-pong of 8 bytes in the same run. (``MPI4PY_FUTURES_BACKOFF`` makes no difference here.)
 
     python -m bench.pool_executor [--only tasks]
 """

@@ -44,7 +44,7 @@ def page(comparisons: Sequence[Comparison], notes: Mapping[str, str], picture: s
     """Write the page: where, what was asked for, then every comparison."""
     lines = ["# hpcrefine measured", "", *_where(comparisons), "", picture, ""]
     lines += [f"- {name}: {note}" for name, note in notes.items()] + [""] * bool(notes)
-    wrong = [c.case.name for c in comparisons if any(row.verdict == "wrong" for row in c.rows)]
+    wrong = [c.case.name for c in comparisons if c.wrong]
     lines += [f"**WRONG results, their times mean nothing: {', '.join(wrong)}**", ""] * bool(wrong)
     open_ = [c.case.name for c in comparisons if not c.record.complete]
     lines += [f"Interrupted: {', '.join(open_)}", ""] * bool(open_)
