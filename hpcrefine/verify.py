@@ -1,5 +1,6 @@
 """Whether results are right: integers bit for bit, values against the operands as given."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from hpcrefine.kernels.blas import Float64Kernel
 from hpcrefine.resolution.digits import Array, Quantised
 from hpcrefine.resolution.layers import Layer
+from hpcrefine.resolution.refine import Refiner
 
 Floats = NDArray[np.float64]
 
@@ -94,6 +96,9 @@ class Exact:
         self.rows = _spread(rows, count)
         self.sampled = len(self.rows) < rows
         self._integers = [self._layer(left, right, layer) for layer in layers]
+        top = left.digit_bits * (left.digits - 1) + right.digit_bits * (right.digits - 1)
+        units = left.exponents[self.rows], right.exponents
+        self._refiner = Refiner(*units, top=top, digit_bits=left.digit_bits)
 
     def _layer(
         self, left: Quantised, right: Quantised, layer: Layer
@@ -113,6 +118,20 @@ class Exact:
         return integers.keys() == expected.keys() and all(
             np.array_equal(integers[s][self.rows], expected[s]) for s in expected
         )
+
+    def values(self) -> Iterator[Floats]:
+        """Yield what each layer's resolution must be on ``rows``, bit for bit, coarse to fine.
+
+        That is if layers are coded as a whole; and where float64 holds all sums, it proves the
+        integers too.
+        """
+        value = None
+        for sums in self._integers:
+            integers = np.stack([sums[s] for s in sorted(sums)])
+            out = np.empty(integers.shape[1:])
+            self._refiner.add(slice(0, len(out)), integers, sorted(sums), value, out)
+            yield out
+            value = out
 
 
 def _spread(total: int, count: int) -> NDArray[np.int64]:

@@ -4,7 +4,8 @@ History of the format's versions:
 
 1. First version: tables ``workers``, ``jobs``, ``layers``, ``tasks``; group ``environment``.
 2. Phases of ``ready``: columns ``prepare``, ``transfer``, ``compute``, ``refine``, ``decode`` of
-   ``layers``, column ``refine`` of ``tasks``. Older records have NaN there.
+   ``layers``, column ``refine`` of ``tasks``; older records have NaN there. ``jobs.variant`` takes
+   any label of up to 32 bytes.
 
 Strings have fixed lengths, since a file in SWMR mode takes no variable-length data.
 """
@@ -76,7 +77,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
     "jobs": (
         Column("job", "i8", "1", "id of the job, unique in the file"),
-        Column("variant", "S16", "1", "how it was computed", ("layered", "oneshot")),
+        Column("variant", "S32", "1", "how it was computed: layered, oneshot, or any other label"),
         Column("repeat", "i4", "1", "repetition"),
         Column("warmup", "?", "1", "not to be counted"),
         Column("n", "i8", "1", "rows of A"),
@@ -91,7 +92,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "verdict",
             "S24",
             "1",
-            "layered: its integers against the exact ones; oneshot: its error against rounding",
+            "layered: its integers against the exact ones; others: their error against rounding",
             ("exact", "exact (sampled)", "within rounding", "wrong", "unchecked"),
         ),
     ),

@@ -10,6 +10,7 @@ from hpcrefine.record.reader import Record
 from hpcrefine.record.schema import PHASES
 from hpcrefine.report.statistics import Summary
 
+#: These come first, any others after them in the order in which they appear.
 VARIANTS = ("layered", "oneshot")
 _WORST_FIRST = ("wrong", "unchecked", "within rounding", "exact (sampled)", "exact")
 
@@ -21,7 +22,7 @@ class Row:
     Attributes
     ----------
     variant : str
-        ``"layered"`` or ``"oneshot"``.
+        ``"layered"``, ``"oneshot"``, or another label.
     layer : int
         0 is the coarsest; one-shot has layer 0 alone.
     jobs : int
@@ -95,7 +96,7 @@ class Table:
     baseline : float
         Median time of one-shot in seconds; NaN without one.
     rows : tuple of Row
-        Layered first, coarse to fine.
+        Layered first, coarse to fine, then one-shot, then other variants.
     """
 
     file: str
@@ -149,7 +150,7 @@ def summarise(record: Record) -> Table:
 
 def _rows(record: Record, counted: NDArray[np.void], baseline: float) -> list[Row]:
     rows: list[Row] = []
-    for variant in VARIANTS:
+    for variant in dict.fromkeys((*VARIANTS, *map(str, counted["variant"]))):
         jobs = counted[counted["variant"] == variant]
         of_variant = record.layers[np.isin(record.layers["job"], jobs["job"])]
         rows += [

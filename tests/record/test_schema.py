@@ -66,3 +66,8 @@ def test_values_that_do_not_fit_are_refused_with_the_column(row, column, value):
 def test_long_names_are_cut(row):
     packed = schema.pack("workers", [row("workers", host="h" * 100)])
     assert packed["host"][0] == b"h" * 64
+
+
+def test_a_variant_is_any_label(row):
+    label = "MPIPoolExecutor, chunks of 100"
+    assert schema.pack("jobs", [row("jobs", variant=label)])["variant"][0] == label.encode()

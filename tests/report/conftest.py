@@ -27,7 +27,8 @@ def write(tmp_path):
         workers = [make_row("workers", rank=i, threads=2, kernel="int8") for i in range(5)]
         writer = RecordWriter(path, job_text=job_text, kind=kind, environment={}, workers=workers)
         for number, (job, layers) in enumerate(jobs):
-            head = {"job": number, "deadline": np.nan, "n": 64, "k": 96, "p": 32} | job
+            head = {"job": number, "variant": "layered", "deadline": np.nan} | job
+            head = {"n": 64, "k": 96, "p": 32} | head
             rows = [
                 make_row("layers", job=number, **({"layer": i, "error_measured": np.nan} | layer))
                 for i, layer in enumerate(layers)

@@ -40,6 +40,16 @@ def test_warmups_do_not_count(write, jobs):
     assert {row.verdict for row in table.rows} == {"exact"}
 
 
+def test_other_variants_follow_in_order_of_appearance(write, jobs):
+    others = [({"variant": name}, [{"ready": 0.02}]) for name in ("numpy", "dask", "numpy")]
+    rows = table_of(write, others + jobs).rows
+    assert [row.variant for row in rows] == ["layered", "layered", "oneshot", "numpy", "dask"]
+    assert [(row.jobs, row.speed) for row in rows[3:]] == [
+        (2, pytest.approx(2.0)),
+        (1, pytest.approx(2.0)),
+    ]
+
+
 def test_the_runs_description(write, jobs):
     path = write(jobs)
     table = summarise(read(path))
