@@ -18,6 +18,7 @@ from hpcrefine.record.writer import RecordWriter
 
 #: Names of figures in the record's environment start with it.
 FIGURE = "bench_"
+_REST = 0.2  # seconds before each run: BLAS threads of the one before spin on for a while
 _COLUMNS = ("rank", "host", "pid", "cpus", "threads", "kernel")
 
 
@@ -79,6 +80,7 @@ def measure(
     origin = time.perf_counter()
     with writer:
         for number, (contender, repeat, warmup) in enumerate(case.turns()):
+            time.sleep(_REST)
             start = time.perf_counter() - origin
             outcome = contender.run()
             head = {"job": number, "repeat": repeat, "warmup": warmup, "start": start}

@@ -27,6 +27,7 @@ from hpcrefine.cluster.protocol import SEGMENT
 from hpcrefine.cluster.remote import read_memory
 
 _ROOM = 2  # a free segment serves requests of no less than its size over this
+_SURPLUS = 1.5  # segments may take this much of the most that was ever lent at once
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -51,6 +52,7 @@ class Arena:
         self._numbers = itertools.count(1)
         self._free: list[_Segment] = []
         self._lent: dict[int, _Segment] = {}
+        self._most_lent = 0
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Lend an array of any content, C-contiguous."""
@@ -85,9 +87,18 @@ class Arena:
             best = min(fitting, key=lambda s: len(s.memory))
             self._free.remove(best)
             return best
-        while self._free:  # sizes have changed: make room
-            self._give_up(self._free.pop())
+        self._make_room(nbytes)
         return _Segment(next(self._numbers), *_create(nbytes))
+
+    def _make_room(self, nbytes: int) -> None:
+        """Give up what has been free longest, unless all of it is small beside what is used."""
+        lent = nbytes + sum(len(segment.memory) for segment in self._lent.values())
+        self._most_lent = max(self._most_lent, lent)
+        free = sum(len(segment.memory) for segment in self._free)
+        while self._free and lent + free > _SURPLUS * self._most_lent:
+            oldest = self._free.pop(0)
+            free -= len(oldest.memory)
+            self._give_up(oldest)
 
     def _return(self, address: int) -> None:
         segment = self._lent.pop(address)

@@ -6,6 +6,7 @@ so; if the code has no redundancy, the worker also refines its blocks, while the
 that the master need not touch the product at all.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,20 @@ _DONE = np.ones(1, np.uint8)
 _PURGED = np.empty(0, np.uint8)
 
 
+class Scratch:
+    """Memory that is used again and again: fresh pages cost time."""
+
+    def __init__(self) -> None:
+        self._buffer = np.empty(0, np.uint8)
+
+    def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return an array of any content; the next call overwrites it."""
+        nbytes = math.prod(shape) * dtype.itemsize
+        if self._buffer.nbytes < nbytes:
+            self._buffer = np.empty(nbytes, np.uint8)
+        return self._buffer[:nbytes].view(dtype).reshape(shape)
+
+
 class Serving:
     """Serves one product.
 
@@ -43,6 +58,8 @@ class Serving:
         The master's segments.
     held : LeftPlanes or None
         Planes of A that are here already.
+    scratch : Scratch
+        For integers that nobody keeps.
     take_command : callable
         Takes one command if there is one, and says whether there was.
     """
@@ -54,6 +71,7 @@ class Serving:
         kernel: Kernel | None,
         memory: Attachments | None,
         held: LeftPlanes | None,
+        scratch: "Scratch",
         take_command: Callable[[], bool],
     ) -> None:
         self.number = int(header["job"])
@@ -74,7 +92,7 @@ class Serving:
         self._purged: set[int] = set()
         self._all_purged = False
         self._last_seconds = 0.0
-        self._scratch = np.empty(0, np.uint8)
+        self._scratch = scratch
         self._replies: list[tuple[MPI.Request, NDArray[Any]]] = []
 
     def purge(self, unit: int) -> None:
@@ -172,10 +190,7 @@ class Serving:
             return store[first : first + groups * shape[1] * shape[2]].reshape(shape)
         if self._shared.refiner is None:
             return np.empty(shape, dtype)
-        nbytes = groups * shape[1] * shape[2] * dtype.itemsize
-        if self._scratch.nbytes < nbytes:
-            self._scratch = np.empty(nbytes, np.uint8)
-        return self._scratch[:nbytes].view(dtype).reshape(shape)
+        return self._scratch.array(shape, dtype)
 
     def _refine(self, task: np.void, integers: NDArray[Any]) -> None:
         """Write the next resolution of the task's block, if that is our business."""

@@ -17,7 +17,7 @@ from hpcrefine.cluster.protocol import (
     Tag,
     as_bytes,
 )
-from hpcrefine.cluster.serving import Serving
+from hpcrefine.cluster.serving import Scratch, Serving
 from hpcrefine.cluster.survey import answer
 from hpcrefine.errors import InputError
 from hpcrefine.kernels import Kernel, choose_kernel
@@ -38,6 +38,7 @@ class Worker:
         self._comm, self._share = comm, share
         self._kernel: Kernel | None = None
         self._memory: Attachments | None = None
+        self._scratch = Scratch()
         self._held: dict[int, LeftPlanes] = {}
         self._header = np.zeros(1, HEADER)
         self._command: MPI.Request | None = None
@@ -100,7 +101,9 @@ class Worker:
 
     def _serve(self, header: np.void) -> None:
         held = self._held.get(int(header["held"]))
-        self._job = Serving(self._comm, header, self._kernel, self._memory, held, self.take_command)
+        self._job = Serving(
+            self._comm, header, self._kernel, self._memory, held, self._scratch, self.take_command
+        )
         self._job.run()
         self._job = None
 

@@ -59,8 +59,9 @@ class Quantised:
     exponents : ndarray of int64, shape (vectors,)
         ``u``: the last digit of vector v counts in units of ``2**exponents[v]``.
     residuals : ndarray of float64, shape (digits + 1, vectors)
-        Upper bounds, tight to rounding, of the 2-norm of what the first t digits leave of each
-        vector; row 0 holds the norms of the vectors themselves.
+        Upper bounds of the 2-norm of what the first t digits leave of each vector. The first, the
+        norms of the vectors themselves, and the last are tight to rounding; those between are sums
+        of the last and the norm of the digits left out.
     """
 
     planes: NDArray[np.int8]
@@ -279,6 +280,8 @@ def _norms(
     """Turn sums of squares in scaled units into norms that are never too small."""
     length = matrix.shape[axis]
     norms = np.sqrt(squares) * (1 + (length + 8) * 2.0**-52)
+    norms[1:-1] *= 1 + (length + 8) * 2.0**-24  # digits were summed in float32
+    norms[1:-1] += norms[-1]
     if (
         matrix.dtype.kind == "f" and matrix.dtype.itemsize == 8
     ):  # entries far below the largest may underflow when scaled

@@ -11,6 +11,8 @@ from hpcrefine.resolution.digits import Quantised
 Floats = NDArray[np.float64]
 
 _CHUNK_ENTRIES = 1 << 16  # chunk and temporary stay in cache
+_LONG_ROW = 512  # entries that make a NumPy call of its own worthwhile
+_SCALED_KEPT = 8
 _SAFE_EXPONENT = 900
 
 
@@ -32,9 +34,9 @@ class Refiner:
     ) -> None:
         self.rows, self.columns, self.top, self.digit_bits = rows, columns, top, digit_bits
         extreme = max(np.abs(rows).max(), np.abs(columns).max())
-        self._factors: tuple[Floats, Floats] | None = None
-        if 2 * extreme + top + 64 < _SAFE_EXPONENT:
-            self._factors = (np.ldexp(1.0, rows), np.ldexp(1.0, columns))
+        safe = 2 * extreme + top + 64 < _SAFE_EXPONENT
+        self._columns = np.ldexp(1.0, columns) if safe else None
+        self._scaled: dict[int, Floats] = {}
 
     @classmethod
     def of(cls, a: Quantised, b: Quantised) -> Self:
@@ -64,31 +66,39 @@ class Refiner:
             The resolution before (None before the first) and the new one; may be the same.
         """
         height = max(1, _CHUNK_ENTRIES // out.shape[1])
-        scratch = np.empty((2, min(height, rows.stop - rows.start), out.shape[1]))
+        in_place = previous is out
+        scratch = np.empty((min(height, rows.stop - rows.start), out.shape[1]))
         for start in range(rows.start, rows.stop, height):
             here = slice(start, min(start + height, rows.stop))
             local = slice(here.start - rows.start, here.stop - rows.start)
-            total, term = scratch[:, : here.stop - here.start]
-            terms = len(significances) + (previous is not None)
-            self._term(
-                here, integers[0, local], significances[0], out[here] if terms == 1 else total
-            )
-            if previous is not None:
-                np.add(total, previous[here], out=out[here] if terms == 2 else total)
-            for group, significance in enumerate(significances[1:], start=1):
-                self._term(here, integers[group, local], significance, term)
-                last = group == len(significances) - 1
-                np.add(total, term, out=out[here] if last else total)
+            total, term = out[here], scratch[: here.stop - here.start]
+            for group, significance in enumerate(significances):
+                fresh = group == 0 and not in_place
+                self._term(here, integers[group, local], significance, total if fresh else term)
+                if not fresh:
+                    total += term
+                elif previous is not None:
+                    total += previous[here]
 
     def _term(
         self, rows: slice, integers: NDArray[np.signedinteger], significance: int, out: Floats
     ) -> None:
-        shift = self.top - self.digit_bits * significance
-        if self._factors is None:
-            exponents = self.rows[rows, None] + self.columns + shift
-            np.ldexp(integers.astype(np.float64), exponents, out=out)
+        exponents = self.rows[rows] + (self.top - self.digit_bits * significance)
+        if self._columns is None:
+            np.ldexp(integers.astype(np.float64), exponents[:, None] + self.columns, out=out)
             return
-        row_factors, column_factors = self._factors
         np.copyto(out, integers)
-        out *= np.ldexp(row_factors[rows, None], shift)
-        out *= column_factors
+        if out.shape[1] < _LONG_ROW:
+            out *= np.ldexp(1.0, exponents[:, None])
+            out *= self._columns
+            return
+        for row, exponent in zip(out, exponents.tolist(), strict=True):  # one pass instead of two
+            np.multiply(row, self._scaled_by(exponent, self._columns), out=row)
+
+    def _scaled_by(self, exponent: int, columns: Floats) -> Floats:
+        """Return the factors of a row's entries; neighbouring rows have few different ones."""
+        if exponent not in self._scaled:
+            if len(self._scaled) >= _SCALED_KEPT:
+                self._scaled.clear()
+            self._scaled[exponent] = columns * 2.0**exponent
+        return self._scaled[exponent]

@@ -59,8 +59,8 @@ class Swept(NamedTuple):
     peaks : ndarray of float64, shape (vectors of the strip,)
         Largest magnitude of each vector.
     squares : ndarray of float64, shape (digits + 1, vectors of the strip)
-        Squared norms of what the first t digits leave of each vector (within the strip), in its
-        units.
+        Squared norms of each vector (within the strip) in its units: of all of it, of its digits
+        from t = 1, 2, ... on, of what all digits leave. Those of digits are summed in float32.
     """
 
     peaks: Floats
@@ -244,22 +244,29 @@ class Sweep:
     def _add_squares(
         self, scaled: Floats, rounded: Floats, planes: NDArray[np.int8], into: Floats
     ) -> None:
-        into[0] += self._squares(scaled)
+        into[0] += self._safe_squares(scaled)
         residual = np.subtract(scaled, rounded, out=rounded)
-        into[-1] += self._squares(residual)
+        into[-1] += self._safe_squares(residual)
+        halves = scaled.reshape(-1).view(np.float32).reshape(2, *scaled.shape)
+        low, digit = halves
         for t in range(self._digits - 1, 0, -1):
-            np.copyto(scaled, planes[t])
-            if t < self._digits - 1:
-                scaled *= 2.0 ** (self._bits * (self._digits - 1 - t))
-            residual += scaled
-            into[t] += self._squares(residual)
+            if t == self._digits - 1:
+                np.copyto(low, planes[t])
+            else:
+                np.copyto(digit, planes[t])
+                digit *= np.float32(2.0 ** (self._bits * (self._digits - 1 - t)))
+                low += digit
+            into[t] += self._squares(low)
 
-    def _squares(self, block: Floats) -> Floats:
+    def _squares(self, block: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Sum the squares of each vector."""
+        sums: NDArray[np.floating]
+        sums = np.vecdot(block, block) if self._axis == 1 else np.einsum("ij,ij->j", block, block)
+        return sums
+
+    def _safe_squares(self, block: Floats) -> NDArray[np.floating]:
         """Sum the squares of each vector; where they underflow, return a bound on the sum."""
-        if self._axis == 1:
-            sums: Floats = np.vecdot(block, block)
-        else:
-            sums = np.einsum("ij,ij->j", block, block)
+        sums = self._squares(block)
         if sums.min() < _SMALLEST_SQUARES:
             sums[(sums < _SMALLEST_SQUARES) & block.any(axis=self._axis)] = 2 * _SMALLEST_SQUARES
         return sums

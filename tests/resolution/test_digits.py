@@ -132,9 +132,13 @@ def assert_norms(q, x, exact, times_power, tight=True):
                 continue
             found = exact([norm])[0]
             assert found * found >= squares[v], f"norm {number} of vector {v} is too small"
-            if tight:
+            if tight and number in (0, q.digits):
                 above = max(found - slack[v], 0) * 10**12
                 assert above * above <= squares[v] * (10**12 + 1) ** 2
+            elif tight:  # two norms of what is left in the end above it, and float32's rounding
+                last = exact([q.residuals[-1, v]])[0]
+                above = max(found - slack[v] - 2 * last, 0) * 10**5
+                assert above * above <= squares[v] * (10**5 + length + 8) ** 2
 
 
 @settings(deadline=None, max_examples=250)
@@ -243,9 +247,12 @@ def test_layout_changes_nothing(shape, axis, scaled, layouts):
     assert (alone.planes == reference.planes[(slice(None), *part)]).all()
     assert (alone.exponents == reference.exponents[-40:]).all()
     rests = [x - reference.values(t) for t in range(4)]
+    length = shape[axis]
     smallest = 1e-140 * reference.residuals[0]  # what may be added for underflow
     norms = np.stack([np.linalg.norm(rest, axis=axis) for rest in rests])
-    assert (np.abs(reference.residuals - norms) <= 1e-9 * norms + smallest).all()
+    allowed = 1e-9 * norms + smallest
+    allowed[1:-1] += 2 * norms[-1] + (length + 8) * 2.0**-23 * norms[1:-1]
+    assert (np.abs(reference.residuals - norms) <= allowed).all()
 
 
 @axes
