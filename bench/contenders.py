@@ -58,14 +58,21 @@ class Problem:
         self._slack = 0.0 if extended else self.reference.rounding
 
     @classmethod
-    def normal(cls, n: int, k: int, p: int, *, seed: int = 0, extended: bool = False) -> "Problem":
-        """Draw operands from the standard normal distribution."""
+    def normal(
+        cls,
+        n: int,
+        k: int,
+        p: int,
+        *,
+        seed: int = 0,
+        extended: bool = False,
+        place: Callable[[Array], Array] = np.asarray,
+    ) -> "Problem":
+        """Draw operands from the standard normal distribution; ``place`` puts them somewhere."""
         generator = np.random.default_rng(seed)
-        return cls(
-            generator.standard_normal((n, k)),
-            generator.standard_normal((k, p)),
-            extended=extended,
-        )
+        shapes = (n, k), (k, p)
+        a, b = (place(generator.standard_normal(shape)) for shape in shapes)
+        return cls(a, b, extended=extended)
 
     def rounding(self, dtype: DTypeLike) -> float:
         """Bound the error of a one-shot product of that type, operands rounded to it first."""

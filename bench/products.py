@@ -3,7 +3,9 @@
 Compared are the times to each resolution of ``Pool.matmul`` (quantising, sending, multiplying,
 collecting and combining all counted) and one call of NumPy's ``A @ B`` on rank 0, threaded over all
 cores while the workers sleep. All multiply the same matrices, take turns in random order in one
-run, and start from operands in memory; float32 has its own copies, whose making is not counted.
+run, and start from operands in memory: those of NumPy in its own arrays, of their type; those of
+the layered product in arrays from ``Pool.empty``, which the workers can read, or, as "plain
+arrays", where NumPy's are.
 OpenBLAS runs its AVX-512 kernels where the CPU has them. What each left is checked: integers bit
 for bit (on a sample of rows where all would take long), values against their bounds.
 
@@ -16,6 +18,7 @@ costs once is in the record as a figure. BLAS has nothing to gain from it: it re
 import itertools
 import time
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 
 import numpy as np
 
@@ -43,20 +46,18 @@ def _square(pool: Pool, site: Site, options: start.Options, size: int, name: str
     """Compare at one size; the small one has the 24-bit product too."""
     if not options.wants(name):
         return
-    problem = Problem.normal(size, size, size)
+    problem = Problem.normal(size, size, size, place=pool.place)
+    elsewhere = copy(problem)
+    elsewhere.a, elsewhere.b = problem.a.copy(), problem.b.copy()
 
     def source() -> AbstractContextManager[Pool]:
         return nullcontext(pool)
 
     contenders = [
-        numpy_product(problem),
-        numpy_product(problem, np.float32),
-        layered(
-            source,
-            problem,
-            name="2 x 8 bits",
-            digits=2,
-        ),
+        numpy_product(elsewhere),
+        numpy_product(elsewhere, np.float32),
+        layered(source, problem, name="2 x 8 bits", digits=2),
+        layered(source, elsewhere, name="2 x 8 bits, plain arrays", digits=2),
     ]
     if name == "products-4096":
         contenders.append(layered(source, problem, name="3 x 8 bits, cut", digits=3, truncate=2))

@@ -174,6 +174,15 @@ class Pool:
             self.configure(*self._configuration)
         return self._sharing().empty(shape, dtype)
 
+    def place(self, matrix: Array) -> Array:
+        """Return a copy of a matrix in an array from :meth:`empty`.
+
+        Where that would not help the workers, it is the matrix itself.
+        """
+        if not self._sharers or not matrix.flags.c_contiguous:
+            return matrix
+        return self._copied(matrix, matrix.dtype)
+
     def matmul(
         self,
         a: Array,
@@ -386,11 +395,11 @@ class Pool:
     def _sharing(self) -> Sharing:
         return Sharing(self._arena if self._sharers else None, self._sharers)
 
-    def _copied(self, matrix: Array) -> NDArray[np.float64]:
-        """Return a matrix as C-contiguous float64, where the workers can read it if they can."""
+    def _copied(self, matrix: Array, dtype: DTypeLike = np.float64) -> NDArray[Any]:
+        """Return a matrix C-contiguous, where the workers can read it if they can."""
         if not self._sharers:
-            return np.ascontiguousarray(matrix, np.float64)
-        copy = self._arena.empty(matrix.shape, np.float64)
+            return np.ascontiguousarray(matrix, dtype)
+        copy = self._arena.empty(matrix.shape, dtype)
         with ThreadPoolExecutor(min(available_cores(), _QUANTISING_THREADS)) as threads:
             list(threads.map(lambda rows: np.copyto(copy[rows], matrix[rows]), strips(len(copy))))
         return copy

@@ -86,14 +86,16 @@ def unit_exponents(peaks: Floats, digits: int, digit_bits: int) -> NDArray[np.in
     NotFiniteError
         If a peak is NaN or infinite.
     """
-    if not np.isfinite(peaks).all():
+    if not math.isfinite(peaks.max(initial=0)):
         raise NotFiniteError
     largest = largest_integer(digits, digit_bits)
     limit = float(largest)
     if limit > largest:  # float64 rounded it up
         limit = math.nextafter(limit, 0)
-    units: NDArray[np.int64] = np.frexp(peaks)[1].astype(np.int64) - digits * digit_bits
-    for _ in range(2):
+    # With several bits a digit, a peak of 2**(digits * digit_bits - 1) or more is always too large.
+    sure = int(digit_bits > 1)
+    units: NDArray[np.int64] = np.frexp(peaks)[1] - np.int64(digits * digit_bits - sure)
+    for _ in range(2 - sure):
         units += np.rint(np.ldexp(peaks, -units)) > limit
     units[peaks == 0] = 0
     return units
