@@ -1,9 +1,8 @@
 """Nonblocking collection: every result lands by Irecv straight in its place."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from mpi4py import MPI
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from hpcrefine.cluster.backoff import wait_all
 from hpcrefine.cluster.messages import message
-from hpcrefine.cluster.protocol import Tag
+from hpcrefine.cluster.protocol import MOST_DONE, Tag
 from hpcrefine.cluster.shared import Sharing
 from hpcrefine.schedule.plan import Plan
 
@@ -75,21 +74,66 @@ class Store:
         return self.combined[task] if block is None else self.blocks[block]
 
 
-@dataclass(frozen=True)
-class Reply:
-    """A reply as it arrived; ``purged`` says that it was empty."""
+class Reply(NamedTuple):
+    """Replies of a worker as they arrived.
+
+    Attributes
+    ----------
+    rank : int
+        The worker.
+    places : list of int
+        Which of its tasks, as places in its list.
+    done : list of bool
+        Whether each was computed; purged if not.
+    """
 
     rank: int
-    unit: int
-    task: int
-    purged: bool
+    places: list[int]
+    done: list[bool]
+
+
+class _Worker:
+    """What is to come from one worker.
+
+    Workers reply in the order of their tasks, so receives posted in that order match by MPI's
+    ordering guarantee, and only the oldest needs testing.
+    """
+
+    def __init__(
+        self, comm: MPI.Comm, rank: int, sent: list[tuple[int, NDArray[Any]]], in_place: list[int]
+    ) -> None:
+        self._comm, self.rank = comm, rank
+        self._sent = deque(
+            (place, comm.Irecv(message(buffer), rank, Tag.RESULT)) for place, buffer in sent
+        )
+        self._in_place, self._next = in_place, 0
+        self._bytes = np.empty(MOST_DONE, np.uint8)
+        self._request: MPI.Request | None = None
+        self._status = MPI.Status()
+        self._listen()
+
+    def poll(self) -> Reply | None:
+        """Return what has arrived, without waiting."""
+        places, done = [], []
+        if self._request is not None and self._request.Test(self._status):
+            states = self._bytes[: self._status.Get_count(MPI.BYTE)].tolist()
+            places = self._in_place[self._next : self._next + len(states)]
+            done = [bool(state) for state in states]
+            self._next += len(states)
+            self._listen()
+        if self._sent and self._sent[0][1].Test(self._status):
+            places = [*places, self._sent.popleft()[0]]
+            done.append(self._status.Get_count(MPI.BYTE) > 0)
+        return Reply(self.rank, places, done) if places else None
+
+    def _listen(self) -> None:
+        self._request = None
+        if self._next < len(self._in_place):
+            self._request = self._comm.Irecv(self._bytes, self.rank, Tag.DONE)
 
 
 class Collector:
     """Receives one reply for each dispatched task.
-
-    Workers reply in the order of their tasks, so receives posted in that order match by MPI's
-    ordering guarantee, and only the oldest receive of each worker needs testing.
 
     Parameters
     ----------
@@ -113,52 +157,51 @@ class Collector:
         sharing: Sharing,
         dtype: np.dtype[Any] | None = None,
     ) -> None:
-        code, ranks = plan.code, {task: owner + 1 for task, owner in enumerate(plan.owners)}
+        code = plan.code
         in_place = {
             task
-            for task, rank in ranks.items()
-            if sharing.arrays_for(rank) is not None and code.block(task) is not None
+            for task, owner in enumerate(plan.owners)
+            if sharing.arrays_for(owner + 1) is not None and code.block(task) is not None
         }
-        others = (code.block(task) for task in ranks if task not in in_place)
+        others = (code.block(task) for task in range(code.coded) if task not in in_place)
         by_message = {block for block in others if block is not None}
         self.stores = [
             Store(plan, unit.index, dtype, sharing.store(unit.index), by_message)
             for unit in plan.units
         ]
         self.seconds = {rank: np.full((len(mine), 2), np.nan) for rank, mine in tasks.items()}
-        self._bytes = np.empty(sum(map(len, tasks.values())), np.uint8)
-        spare = iter(self._bytes[:, None])
-        self._expected: dict[int, deque[tuple[MPI.Request, int, int]]] = {}
+        self._tasks = tasks
+        self._owed = {rank: Counter(unit for unit, _ in mine) for rank, mine in tasks.items()}
+        self._workers = []
         for rank, mine in tasks.items():
-            expected: deque[tuple[MPI.Request, int, int]] = deque()
-            self._expected[rank] = expected
-            for unit, task in mine:
-                place = next(spare) if task in in_place else self.stores[unit].place(plan, task)
-                expected.append((comm.Irecv(message(place), rank, Tag.RESULT), unit, task))
+            sent = [
+                (place, self.stores[unit].place(plan, task))
+                for place, (unit, task) in enumerate(mine)
+                if task not in in_place
+            ]
+            there = [place for place, (_, task) in enumerate(mine) if task in in_place]
+            self._workers.append(_Worker(comm, rank, sent, there))
         self._reports = [
             comm.Irecv(seconds, rank, Tag.REPORT) for rank, seconds in self.seconds.items()
         ]
 
     def poll(self) -> Iterator[Reply]:
-        """Yield at most one reply of each worker, without waiting."""
-        status = MPI.Status()
-        for rank, expected in self._expected.items():
-            if expected and expected[0][0].Test(status):
-                _, unit, task = expected.popleft()
-                yield Reply(rank, unit, task, purged=status.Get_count(MPI.BYTE) == 0)
+        """Yield what has arrived from each worker, without waiting."""
+        for worker in self._workers:
+            reply = worker.poll()
+            if reply is not None:
+                mine = self._tasks[reply.rank]
+                self._owed[reply.rank].subtract(mine[place][0] for place in reply.places)
+                yield reply
 
     @property
     def outstanding(self) -> bool:
         """Whether any reply is still to come."""
-        return any(self._expected.values())
+        return any(owed.total() for owed in self._owed.values())
 
     def awaited(self, unit: int) -> list[int]:
         """Return the ranks that still owe replies of a unit."""
-        return [
-            rank
-            for rank, expected in self._expected.items()
-            if any(other == unit for _, other, _ in expected)
-        ]
+        return [rank for rank, owed in self._owed.items() if owed[unit] > 0]
 
     def settle(self) -> None:
         """Wait for the reports that close the job; all replies must be in."""

@@ -130,13 +130,13 @@ class Dispatch:
     def _announce(self, rank: int, mine: list[int]) -> None:
         plan, arrays = self._plan, self._sharing.arrays_for(rank)
         cells = [(unit.index, i, j) for unit in plan.units for i, j in unit.minijobs]
-        tasks = [
-            (
-                *(unit, plan.units[unit].layer, mine.index(task)),
-                plan.result_dtype(plan.units[unit], task).itemsize,
-            )
-            for unit, task in self.tasks[rank]
-        ]
+        tasks: list[tuple[int, int, int, int]] = []
+        for unit in plan.units:
+            plain = plan.result_dtype(unit, 0).itemsize
+            for place, task in enumerate(mine):
+                combined = plan.code.block(task) is None
+                size = plan.result_dtype(unit, task).itemsize if combined else plain
+                tasks.append((unit.index, unit.layer, place, size))
         tables = [block_table(plan, mine), np.array(cells, MINIJOB), np.array(tasks, TASK)]
         segments = np.empty(0, SEGMENT) if arrays is None else self._sharing.table()
         refines = arrays is not None and bool(arrays.values)

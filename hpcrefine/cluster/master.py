@@ -61,10 +61,10 @@ class TaskLog:
     task: int
     worker: int
     sent: float
-    received: float = np.nan
-    compute: float = np.nan
-    refine: float = np.nan
-    status: str = ""
+    received: float
+    compute: float
+    refine: float
+    status: str
 
 
 class Product(Iterator[Resolution]):
@@ -95,8 +95,6 @@ class Product(Iterator[Resolution]):
 
     Attributes
     ----------
-    log : dict of (int, int) to TaskLog
-        What became of each (unit, coded task).
     delivered : list of float
         When each layer was handed out, in seconds since the job's start.
     """
@@ -117,12 +115,10 @@ class Product(Iterator[Resolution]):
         self._dispatch = Dispatch(comm, job, plan, sharing, refiner, held)
         dtype = np.dtype(np.float64) if refiner is None else None
         self._collector = Collector(comm, plan, self._dispatch.tasks, sharing, dtype)
-        self._prepared = sent = self._clock()
-        self.log = {
-            (unit, task): TaskLog(plan.units[unit].layer, unit, task, rank, sent)
-            for rank, mine in self._dispatch.tasks.items()
-            for unit, task in mine
-        }
+        self._prepared = self._clock()
+        counts = {rank: len(mine) for rank, mine in self._dispatch.tasks.items()}
+        self._received = {rank: np.full(count, np.nan) for rank, count in counts.items()}
+        self._status = {rank: [""] * count for rank, count in counts.items()}
         self._finished: list[set[int]] = [set() for _ in plan.units]
         self._landed: list[set[int]] = [set() for _ in plan.units]
         self._recovered = [False] * len(plan.units)
@@ -132,7 +128,11 @@ class Product(Iterator[Resolution]):
             for task, owner in enumerate(plan.owners)
             if (block := plan.code.block(task)) is not None and sharing.refines(owner + 1)
         }
+        self._units_of = [
+            [u for u in plan.units if u.layer == at] for at in range(len(plan.layers))
+        ]
         self._depth = [0] * plan.code.tasks
+        self._refined = [0] * len(plan.layers)
         self._next = 0
         self.delivered: list[float] = []
         self._open = self._in_flight = True
@@ -171,7 +171,7 @@ class Product(Iterator[Resolution]):
     def _deliver(self) -> Resolution:
         layer = self._next
         backoff = Backoff()
-        while min(self._depth) <= layer:
+        while self._refined[layer] < self.plan.code.tasks:
             self._collect(backoff)
         self._next += 1
         last = self._next == len(self.plan.layers)
@@ -213,12 +213,27 @@ class Product(Iterator[Resolution]):
             self._collect(backoff)
         self._collector.settle()
         self._dispatch.settle()
-        for rank, mine in self._dispatch.tasks.items():
-            for seconds, key in zip(self._collector.seconds[rank].tolist(), mine, strict=True):
-                self.log[key].compute, self.log[key].refine = seconds
         self._values.clear()
         self._sharing.release()
         self._in_flight = False
+
+    @property
+    def log(self) -> dict[tuple[int, int], TaskLog]:
+        """What became of each (unit, coded task); durations are known once settled."""
+        found = {}
+        for rank, mine in self._dispatch.tasks.items():
+            columns = (
+                self._received[rank].tolist(),
+                self._collector.seconds[rank].tolist(),
+                self._status[rank],
+            )
+            for (unit, task), received, seconds, status in zip(mine, *columns, strict=True):
+                found[unit, task] = TaskLog(
+                    self.plan.units[unit].layer,
+                    *(unit, task, rank),
+                    *(self._prepared, received, *seconds, status),
+                )
+        return found
 
     def phases(self, layer: int) -> dict[str, float]:
         """Say where the time of a delivered layer went; the product must be settled.
@@ -232,22 +247,22 @@ class Product(Iterator[Resolution]):
             Seconds of ``prepare``, ``transfer``, ``compute``, ``refine`` and ``decode``; they add
             up to the layer's ``seconds``.
         """
-        used = [e for e in self.log.values() if e.layer <= layer and e.status == "used"]
-        last = max(used, key=lambda entry: entry.received)
-        done = [
-            e
-            for e in self.log.values()
-            if e.worker == last.worker and e.received <= last.received and e.status != "purged"
-        ]
-        compute, refine = sum(e.compute for e in done), sum(e.refine for e in done)
-        transfer = last.received - self._prepared - compute - refine
-        decode = self.delivered[layer] - last.received
+        last, worker = -np.inf, 0
+        for rank, mine in self._dispatch.tasks.items():
+            for (unit, _), received, status in zip(
+                mine, self._received[rank].tolist(), self._status[rank], strict=True
+            ):
+                needed = status == "used" and self.plan.units[unit].layer <= layer
+                if needed and received > last:
+                    last, worker = received, rank
+        until = self._received[worker] <= last
+        compute, refine = np.nansum(self._collector.seconds[worker][until], axis=0).tolist()
         return {
             "prepare": self._prepared,
-            "transfer": transfer,
+            "transfer": last - self._prepared - compute - refine,
             "compute": compute,
             "refine": refine,
-            "decode": decode,
+            "decode": self.delivered[layer] - last,
         }
 
     def integers(self, layer: int) -> dict[int, NDArray[np.int64]]:
@@ -266,7 +281,7 @@ class Product(Iterator[Resolution]):
         if any(not block.size for store in self._collector.stores for block in store.blocks):
             raise RuntimeError("the integers were not kept: multiply with keep_integers=True")
         sums: dict[int, NDArray[np.int64]] = {}
-        for unit in (unit for unit in self.plan.units if unit.layer == layer):
+        for unit in self._units_of[layer]:
             blocks = self._collector.stores[unit.index].blocks
             for group, significance in enumerate(unit.significances):
                 part = np.concatenate([block[group] for block in blocks]).astype(np.int64)
@@ -288,15 +303,17 @@ class Product(Iterator[Resolution]):
             backoff.wait()
 
     def _take(self, reply: Reply) -> None:
-        entry = self.log[reply.unit, reply.task]
-        entry.received = self._clock()
-        if reply.purged:
-            entry.status = "purged"
-        elif self._recovered[reply.unit] or not self._open:
-            entry.status = "late"
-        else:
-            entry.status = "used"
-            self._use(reply.unit, reply.task)
+        tasks, statuses = self._dispatch.tasks[reply.rank], self._status[reply.rank]
+        self._received[reply.rank][reply.places] = self._clock()
+        for place, done in zip(reply.places, reply.done, strict=True):
+            unit, task = tasks[place]
+            if not done:
+                statuses[place] = "purged"
+            elif self._recovered[unit] or not self._open:
+                statuses[place] = "late"
+            else:
+                statuses[place] = "used"
+                self._use(unit, task)
 
     def _use(self, unit: int, task: int) -> None:
         """Count a result in; once enough are there, decode the rest and purge."""
@@ -322,12 +339,12 @@ class Product(Iterator[Resolution]):
         self._landed[unit].add(block)
         while self._depth[block] < len(self.plan.layers):
             layer = self._depth[block]
-            units = [u for u in self.plan.units if u.layer == layer]
-            if not all(block in self._landed[u.index] for u in units):
+            if not all(block in self._landed[u.index] for u in self._units_of[layer]):
                 return
             if block not in self._refined_there:
                 self._refine(layer, block)
             self._depth[block] += 1
+            self._refined[layer] += 1
 
     def _refine(self, layer: int, block: int) -> None:
         rows = self.plan.blocks.slices[block]
@@ -336,7 +353,7 @@ class Product(Iterator[Resolution]):
             self._values[layer] = self._sharing.empty(shape, np.float64)
         out = self._values[layer]
         previous = self._values.get(layer - 1)
-        for unit in (u for u in self.plan.units if u.layer == layer):
+        for unit in self._units_of[layer]:
             integers = self._collector.stores[unit.index].blocks[block]
             if self._refiner is None:
                 out[rows] = integers[0]

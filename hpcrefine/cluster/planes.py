@@ -34,7 +34,7 @@ class LeftPlanes:
     ) -> None:
         self._blocks, self._inner, self._dtype, self._shared = blocks, inner, dtype, shared
         self._planes: list[list[Plane]] = []
-        self._loaded: dict[tuple[int, int], list[Plane]] = {}
+        self._loaded: dict[tuple[int, range], list[Plane]] = {}
 
     def post(self) -> list[Plane]:
         """Make room for the next digit; return the buffers that its messages fill, in order."""
@@ -49,13 +49,19 @@ class LeftPlanes:
         self._planes.append(planes)
         return buffers
 
-    def limbs(self, digit: int, block: int, kernel: Kernel | None) -> list[Plane]:
-        """Limbs of a digit of a block."""
+    def limbs(self, digit: int, blocks: range, kernel: Kernel | None) -> list[Plane]:
+        """Limbs of a digit of a block, or of neighbouring ones in shared memory."""
+        planes = self._planes[digit][blocks.start]
+        if len(blocks) > 1 and self._shared is not None:
+            (start, *_), (last, rows, _) = (
+                self._blocks[b].tolist() for b in (blocks[0], blocks[-1])
+            )
+            planes = self._shared[digit, None, start : last + rows]
         if kernel is None:
-            return list(self._planes[digit][block])
-        key = digit, block
+            return list(planes)
+        key = digit, blocks
         if key not in self._loaded:
-            self._loaded[key] = [kernel.load(plane) for plane in self._planes[digit][block]]
+            self._loaded[key] = [kernel.load(plane) for plane in planes]
         return self._loaded[key]
 
 

@@ -18,8 +18,10 @@ PLANE    master -> worker  after the plan, for each digit, most significant firs
                            (not for a JOB whose A is held already); a worker that shares memory
                            with the master gets one byte in place of B and plain blocks: they
                            stand
-RESULT   worker -> master  one for each TASK row, in their order: the result (one byte where it
-                           lies in shared memory), or nothing if purged
+RESULT   worker -> master  one for each TASK row, in their order, whose result is sent: the result,
+                           or nothing if purged
+DONE     worker -> master  for the TASK rows whose results lie in shared memory, in their order: a
+                           byte each, 1 done, 0 purged; one message holds one or many
 REPORT   worker -> master  at the end of a JOB: for each TASK row two float64, its seconds of
                            computing and of refining (NaN if purged)
 PART     worker -> master  after SURVEY: float64 peaks, then squares if planes were filled;
@@ -52,6 +54,7 @@ class Tag(IntEnum):
     REPORT = 5
     FACTS = 6
     PART = 7
+    DONE = 8
 
 
 class Command(IntEnum):
@@ -129,6 +132,7 @@ FACTS = np.dtype(
 )
 
 MASTER = 0
+MOST_DONE = 4096  # bytes of a DONE message
 
 
 def header(command: Command, **fields: Any) -> NDArray[np.void]:

@@ -18,14 +18,15 @@ from hpcrefine.cluster.arena import Attachments
 from hpcrefine.cluster.backoff import Backoff, wait_all
 from hpcrefine.cluster.messages import message, receive_table
 from hpcrefine.cluster.planes import Arrivals, LeftPlanes
-from hpcrefine.cluster.protocol import BLOCK, MASTER, MINIJOB, TASK, Tag
+from hpcrefine.cluster.protocol import BLOCK, MASTER, MINIJOB, MOST_DONE, TASK, Tag
 from hpcrefine.cluster.shared import Shared
 from hpcrefine.kernels import Kernel
 from hpcrefine.kernels.task import compute_task
 
 _RESULTS_IN_FLIGHT = 3
 _POLLING_SHARE = 0.02  # of the time of a task, for what is still on its way
-_DONE = np.ones(1, np.uint8)
+_PATIENCE = 2e-4  # seconds for which word of small tasks may wait for more of it
+_WORTHWHILE = 1 << 25  # multiply-adds that make a kernel call of its own worthwhile
 _PURGED = np.empty(0, np.uint8)
 
 
@@ -93,6 +94,7 @@ class Serving:
         self._all_purged = False
         self._last_seconds = 0.0
         self._scratch = scratch
+        self._done, self._flushed = np.empty(0, np.uint8), 0.0
         self._replies: list[tuple[MPI.Request, NDArray[Any]]] = []
 
     def purge(self, unit: int) -> None:
@@ -103,23 +105,54 @@ class Serving:
     def run(self) -> None:
         """Reply to every task, then report."""
         seconds = np.full((len(self._tasks), 2), np.nan)
-        for index, task in enumerate(self._tasks):
-            self._wait_for_planes(task)
-            if self._all_purged or int(task["unit"]) in self._purged:
-                self._reply(_PURGED)
+        for run in self._runs():
+            first = self._tasks[run.start]
+            self._wait_for_planes(int(first["unit"]))
+            in_place = self._in_place(int(first["block"]))
+            if self._all_purged or int(first["unit"]) in self._purged:
+                self._reply(run, in_place, None)
                 continue
             start = MPI.Wtime()
-            result = self._compute(task)
+            result = self._compute(run)
             computed = MPI.Wtime()
-            self._refine(task, result)
+            self._refine(run, result)
             refined = MPI.Wtime()
-            seconds[index] = computed - start, refined - computed
+            seconds[run.start : run.stop] = computed - start, refined - computed
+            seconds[run.start : run.stop] /= len(run)
             self._last_seconds = refined - start
-            in_place = int(self._blocks["start"][task["block"]]) >= 0 and self._shared.any
-            self._reply(_DONE if in_place else result)
+            self._reply(run, in_place, result)
+        self._flush()
         Backoff().until(self._finish)
         wait_all([request for request, _ in self._replies])
         wait_all([self._comm.Isend(seconds, MASTER, Tag.REPORT)])
+
+    def _in_place(self, block: int) -> bool:
+        return self._shared.any and int(self._blocks["start"][block]) >= 0
+
+    def _runs(self) -> list[range]:
+        """Cut the tasks into runs of neighbours too small to be worth a call each.
+
+        Only tasks of one unit whose results lie one behind the other in shared memory are joined.
+        """
+        units, blocks = self._tasks["unit"], self._tasks["block"]
+        starts, rows = self._blocks["start"][blocks], self._blocks["rows"][blocks]
+        joined = np.zeros(len(units), bool)  # to the task before
+        joined[1:] = (np.diff(units) == 0) & (starts[1:] == starts[:-1] + rows[:-1])
+        joined[1:] &= (starts[:-1] >= 0) & self._shared.any
+        if self._shared.stores:
+            groups = {
+                unit: len({i + j for i, j in cells}) for unit, cells in self._minijobs.items()
+            }
+            joined &= np.array([groups[unit] == 1 for unit in units.tolist()], bool)
+        row_work = int(self._header["inner"]) * int(self._header["columns"])
+        most = max(1, _WORTHWHILE // max(1, row_work))
+        runs, begin, height = [], 0, 0
+        for place, (follows, more) in enumerate(zip(joined.tolist(), rows.tolist(), strict=True)):
+            if place and not (follows and height + more <= most):
+                runs.append(range(begin, place))
+                begin, height = place, 0
+            height += more
+        return [*runs, range(begin, len(units))] if len(units) else []
 
     def _arrivals(self, held: LeftPlanes | None) -> Arrivals:
         header, shared = self._header, self._shared
@@ -135,19 +168,23 @@ class Serving:
             right = list(shared.right)
         return Arrivals(self._comm, digits, left, held=held_already, right=right, shared=shared.any)
 
-    def _wait_for_planes(self, task: np.void) -> None:
-        """Take what has arrived; wait until the task has its planes or is dropped.
+    def _wait_for_planes(self, unit: int) -> None:
+        """Take what has arrived; wait until the unit has its planes or is dropped.
 
         Large messages move only while both ends call MPI, so a little time between tasks goes to
         the planes that later tasks need.
         """
-        needed = 1 + max(max(cell) for cell in self._minijobs[int(task["unit"])])
+        needed = 1 + max(max(cell) for cell in self._minijobs[unit])
+
+        def ready() -> bool:
+            return self._poll() >= needed or self._all_purged or unit in self._purged
+
         deadline = MPI.Wtime() + _POLLING_SHARE * self._last_seconds
         while self._poll() < int(self._header["digits"]) and MPI.Wtime() < deadline:
             pass
-        Backoff().until(
-            lambda: self._poll() >= needed or self._all_purged or int(task["unit"]) in self._purged
-        )
+        if not ready():
+            self._flush()
+            Backoff().until(ready)
 
     def _poll(self) -> int:
         """Take commands and planes; return how many digits are here."""
@@ -158,55 +195,76 @@ class Serving:
     def _finish(self) -> bool:
         return self._poll() == int(self._header["digits"])
 
-    def _compute(self, task: np.void) -> NDArray[Any]:
-        block, cells = int(task["block"]), self._minijobs[int(task["unit"])]
+    def _compute(self, run: range) -> NDArray[Any]:
+        blocks, unit = self._blocks_of(run), int(self._tasks["unit"][run.start])
+        cells, rows = self._minijobs[unit], self._rows(blocks)
         if self._floating:
-            a, b = self._planes.left.limbs(0, block, None)[0], self._planes.right(0, None)
-            rows = self._rows(block)
+            a, b = self._planes.left.limbs(0, blocks, None)[0], self._planes.right(0, None)
             return np.matmul(a, b, out=self._shared.values[0][rows] if self._shared.any else None)
         if self._kernel is None:
             raise RuntimeError("a job came before a kernel was configured")
         digits = range(1 + max(map(max, cells)))
-        left = [self._planes.left.limbs(i, block, self._kernel) for i in digits]
+        left = [self._planes.left.limbs(i, blocks, self._kernel) for i in digits]
         right = [self._planes.right(j, self._kernel) for j in digits]
-        out = self._place(task, len({i + j for i, j in cells}))
+        out = self._place(run, len({i + j for i, j in cells}))
         compute_task(
             self._kernel, left, right, cells, out, 1 << (int(self._header["digit_bits"]) - 1)
         )
         return out
 
-    def _rows(self, block: int) -> slice:
-        start = int(self._blocks["start"][block])
-        return slice(start, start + int(self._blocks["rows"][block]))
+    def _blocks_of(self, run: range) -> range:
+        first, last = self._tasks["block"][[run.start, run.stop - 1]].tolist()
+        return range(first, last + 1)
 
-    def _place(self, task: np.void, groups: int) -> NDArray[Any]:
-        """Return where the integers of a task go."""
-        rows = self._rows(int(task["block"]))
+    def _rows(self, blocks: range) -> slice:
+        """Return the rows of the product that neighbouring blocks cover, from 0 if combined."""
+        starts, rows = self._blocks["start"], self._blocks["rows"]
+        start = int(starts[blocks.start])
+        return slice(start, start + int(rows[blocks.start : blocks.stop].sum()))
+
+    def _place(self, run: range, groups: int) -> NDArray[Any]:
+        """Return where the integers of a run of tasks go."""
+        rows = self._rows(self._blocks_of(run))
         shape = groups, rows.stop - rows.start, int(self._header["columns"])
-        dtype = np.dtype(f"i{task['itemsize']}")
+        dtype = np.dtype(f"i{self._tasks['itemsize'][run.start]}")
         if rows.start >= 0 and self._shared.stores:
-            store = self._shared.stores[int(task["unit"])].view(dtype)
+            store = self._shared.stores[int(self._tasks["unit"][run.start])].view(dtype)
             first = groups * rows.start * shape[2]
-            return store[first : first + groups * shape[1] * shape[2]].reshape(shape)
+            return store[first : first + math.prod(shape)].reshape(shape)
         if self._shared.refiner is None:
             return np.empty(shape, dtype)
         return self._scratch.array(shape, dtype)
 
-    def _refine(self, task: np.void, integers: NDArray[Any]) -> None:
-        """Write the next resolution of the task's block, if that is our business."""
+    def _refine(self, run: range, integers: NDArray[Any]) -> None:
+        """Write the next resolution of the tasks' blocks, if that is our business."""
         if self._shared.refiner is None:
             return
-        unit, layer = int(task["unit"]), int(task["layer"])
+        unit, layer = int(self._tasks["unit"][run.start]), int(self._tasks["layer"][run.start])
         value = self._shared.values[layer]
         before: NDArray[np.float64] | None = value
         if unit == self._first_unit[layer]:
             before = self._shared.values[layer - 1] if layer else None
         significances = sorted({i + j for i, j in self._minijobs[unit]})
-        rows = self._rows(int(task["block"]))
+        rows = self._rows(self._blocks_of(run))
         self._shared.refiner.add(rows, integers, significances, before, value)
 
-    def _reply(self, result: NDArray[Any]) -> None:
+    def _reply(self, run: range, in_place: bool, result: NDArray[Any] | None) -> None:
+        if not in_place:
+            self._send(_PURGED if result is None else result, Tag.RESULT)
+            return
+        states = np.full(len(run), result is not None, np.uint8)
+        self._done = np.concatenate([self._done, states])
+        if len(self._done) >= MOST_DONE // 2 or MPI.Wtime() - self._flushed > _PATIENCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Send the bytes that are waiting."""
+        for start in range(0, len(self._done), MOST_DONE):
+            self._send(self._done[start : start + MOST_DONE], Tag.DONE)
+        self._done, self._flushed = self._done[:0], MPI.Wtime()
+
+    def _send(self, buffer: NDArray[Any], tag: Tag) -> None:
         if len(self._replies) >= _RESULTS_IN_FLIGHT:
             oldest, _ = self._replies.pop(0)
             wait_all([oldest])
-        self._replies.append((self._comm.Isend(message(result), MASTER, Tag.RESULT), result))
+        self._replies.append((self._comm.Isend(message(buffer), MASTER, tag), buffer))

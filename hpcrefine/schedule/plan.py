@@ -9,7 +9,7 @@ from hpcrefine.codes import Blocks, Code
 from hpcrefine.errors import InputError
 from hpcrefine.kernels import result_dtype
 from hpcrefine.resolution.layers import Layer, MiniJob, significances
-from hpcrefine.schedule.split import SPLITS, deal, worst_loss
+from hpcrefine.schedule.split import SPLITS, deal, together, worst_loss
 
 UNITS = ("layer", "minijob")
 
@@ -155,7 +155,8 @@ def make_plan(
             f"ranks: found {workers} workers, expected at least {code.min_workers} for the code "
             f"{code.name}"
         )
-    owners = deal(SPLITS[split](code.coded, workers))
+    counts = SPLITS[split](code.coded, workers)
+    owners = deal(counts) if code.coded > code.tasks else together(counts)
     _check_survival(code, owners, workers, survive)
     return Plan(shape, digit_bits, layers, _units(layers, unit), code, owners)
 

@@ -31,6 +31,22 @@ def deal(counts: Sequence[int]) -> tuple[int, ...]:
     return tuple(w for _, w in sorted(turns))
 
 
+def together(counts: Sequence[int]) -> tuple[int, ...]:
+    """Give each worker neighbouring tasks: where all are needed, their order is nobody's concern.
+
+    Parameters
+    ----------
+    counts : sequence of int
+        Tasks kappa_p of each worker.
+
+    Returns
+    -------
+    tuple of int
+        Worker of each task.
+    """
+    return tuple(w for w, count in enumerate(counts) for _ in range(count))
+
+
 def worst_loss(owners: Sequence[int], workers: int, lost: int) -> int:
     """Return the most tasks that ``lost`` workers can take with them."""
     counts = np.bincount(np.asarray(owners, np.int64), minlength=workers)

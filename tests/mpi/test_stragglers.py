@@ -64,6 +64,7 @@ def _before_each_task(monkeypatch, wait):
         compute(*arguments)
 
     monkeypatch.setattr(hpcrefine.cluster.serving, "compute_task", compute_slowly)
+    monkeypatch.setattr(hpcrefine.cluster.serving, "_WORTHWHILE", 0)  # each task is a call
 
 
 def redundant(pool):
