@@ -9,8 +9,9 @@ result, over the time elapsed.
 ``overheads-idle``: no product at all; CPU time of a worker over the time elapsed.
 ``overheads-recording``: writing a job with all its tasks into a record, over the product itself,
 with eight times as many tasks as are usual.
-Figures of the last case: peak memory (VmHWM) that a 16-bit product adds to the master and to a
-worker, over what operands, digit planes and result need there. All of it reads /proc, so on Linux.
+Figures of the last case: memory that a 16-bit product and its operands add to the ranks, each
+one's own and what they share, over what operands, digit planes and results need. Nothing of it is
+given back before, so it is the peak. All of it reads /proc, so on Linux.
 
     python -m bench.overheads
 """
@@ -56,44 +57,37 @@ def cpu_seconds(pid: int) -> float:
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
-def memory(pid: int, name: str) -> int:
-    """Return an entry of a process's status in bytes: VmRSS, or VmHWM for the peak."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) * 1024
-
-
-def _forget_peak(pid: int) -> None:
-    """Start the peak anew from what is used now."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
+def memory(pid: int) -> dict[str, int]:
+    """Return a process's memory in bytes: its own, and its part of what it shares (``Pss``)."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+    return {"own": sizes["Pss_Anon"], "shared": sizes["Pss_Shmem"]}
 
 
 def _memory(pool: Pool, site: Site, options: start.Options) -> dict[str, float]:
-    """Measure the peak of one product, from before its operands are there."""
-    size, digits, tasks = (256 if options.quick else 4096), 2, 8
-    pids = {"master": os.getpid(), "worker": site.workers[0]["pid"]}
+    """Measure what one product and its operands take, all its resolutions kept."""
+    size, digits = 256 if options.quick else 4096, 2
+    pids = {f"rank {row['rank']}": row["pid"] for row in site.workers} | {"master": os.getpid()}
     warm = np.ones((64, 64))
     list(pool.matmul(warm, warm))
     pool.settle()
-    for pid in pids.values():
-        _forget_peak(pid)
-    before = {name: memory(pid, "VmRSS") for name, pid in pids.items()}
-    generator = np.random.default_rng(0)
-    a, b = generator.standard_normal((size, size)), generator.standard_normal((size, size))
-    for resolution in pool.matmul(a, b, digits=digits, tasks=tasks):
-        last = resolution.last
-    assert last
+    before = {name: memory(pid) for name, pid in pids.items()}
+    problem = Problem.normal(size, size, size, place=pool.place)
+    resolutions = list(pool.matmul(problem.a, problem.b, digits=digits))
     pool.settle()
-    entries = size * size
-    needed = {
-        "master": 2 * 8 * entries + 2 * digits * entries + 8 * entries,
-        "worker": digits * entries + digits * entries / pool.workers + 4 * entries / tasks,
+    after = {name: memory(pid) for name, pid in pids.items()}
+    figures: dict[str, float] = {
+        f"{name}: own memory [bytes]": after[name]["own"] - before[name]["own"] for name in pids
     }
-    figures: dict[str, float] = {}
-    for name, pid in pids.items():
-        peak = memory(pid, "VmHWM") - before[name]
-        figures[f"{name}: peak of a {size}^3 product [bytes]"] = peak
-        figures[f"{name}: operands, planes, result [bytes]"] = needed[name]
-        figures[f"{name}: peak over need"] = peak / needed[name]
+    shared = sum(after[name]["shared"] - before[name]["shared"] for name in pids)
+    used = shared + sum(figures.values())
+    entries = size * size
+    bare = 2 * 8 * entries + 2 * digits * entries
+    needed = {"one result": bare + 8 * entries, "all": bare + 8 * entries * len(resolutions)}
+    figures["shared by all ranks [bytes]"] = shared
+    figures["all ranks [bytes]"] = used
+    figures["over operands, planes, one result"] = used / needed["one result"]
+    figures["over operands, planes, all resolutions"] = used / needed["all"]
     return figures
 
 

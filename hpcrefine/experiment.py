@@ -84,7 +84,9 @@ def run(job: Job, pool: "Pool", output: Path, *, force: bool, progress: Progress
     workers = pool.configure(job.kernel.name, library)
     for warning in sorted({row["warning"] for row in workers if row["warning"]}):
         progress.note(f"warning: not the fastest kernel: {warning}")
-    a, b = (pool.place(operand) for operand in operands.load_pair(job))
+    a, b = operands.load_pair(job)
+    a = pool.place(a)  # one after the other: each is there twice for a moment
+    b = pool.place(b)
     bench = _Bench(job, pool, a, b)
     bench.dry_run()
     facts = environment.collect(

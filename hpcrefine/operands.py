@@ -159,15 +159,15 @@ def read(spec: Operand, base: Path, rng: np.random.Generator) -> Matrix:
 def memory_needed(job: Job, n: int, k: int, p: int) -> int:
     """Estimate the bytes that the master needs for the product of n x k and k x p.
 
-    Both operands in float64 and cut into digit planes of one byte, an int32 receive buffer for
-    each separate digit sum (with its coded surplus), each resolution and a one-shot result in
-    float64, and for verification the true product and the exact sums, 8 bytes an entry, of all
-    rows or of the eighth that is sampled.
+    Both operands in float64 (one of them twice while it is placed) and cut into digit planes of
+    one byte, an int32 receive buffer for each separate digit sum (with its coded surplus), each
+    resolution and a one-shot result in float64, and for verification the true product and the
+    exact sums, 8 bytes an entry, of all rows or of the eighth that is sampled.
     """
     layers = layering(job.resolution.layering, job.resolution.digits, job.resolution.truncate)
     minijobs = [layer.minijobs for layer in layers]
     sums = sum(len(one if job.code.unit == "minijob" else significances(one)) for one in minijobs)
-    operands = (n * k + k * p) * (8 + job.resolution.digits)
+    operands = (n * k + k * p) * (8 + job.resolution.digits) + 8 * max(n * k, k * p)
     received = math.ceil(sums * 4 * job.code.redundancy) * n * p
     results = 8 * (len(layers) + 1) * n * p
     work = sum(map(len, minijobs)) * n * k * p

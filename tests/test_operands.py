@@ -308,7 +308,7 @@ def test_too_little_memory(job, monkeypatch):
 )
 def test_memory_needed(job, overrides, buffers, layers, checked):
     made = job('{file = "a.npy"}', '"a.T"', *overrides, a=REAL)
-    planes = (7 * 5 + 5 * 7) * (8 + 2)
+    planes = (7 * 5 + 5 * 7) * (8 + 2) + 8 * 7 * 5
     assert memory_needed(made, 7, 5, 7) == (
         planes + buffers * 4 * 49 + 8 * (layers + 1) * 49 + 8 * checked
     )
