@@ -147,7 +147,8 @@ def _rescue(output: Path) -> None:
 
 
 def _run_as_rank(options: argparse.Namespace) -> int:
-    from hpcrefine.cluster.pool import Pool, leave_last
+    from hpcrefine.cluster.leaving import leave_last
+    from hpcrefine.cluster.pool import Pool
 
     pool = Pool()
     launch.check_ranks(pool.size)

@@ -136,6 +136,7 @@ class Product(Iterator[Resolution]):
         self._next = 0
         self.delivered: list[float] = []
         self._open = self._in_flight = True
+        self._log: dict[tuple[int, int], TaskLog] | None = None
 
     def send_digit(self, left: NDArray[Any] | None, right: NDArray[Any]) -> None:
         """Send the next digit plane of each operand, most significant first."""
@@ -220,6 +221,8 @@ class Product(Iterator[Resolution]):
     @property
     def log(self) -> dict[tuple[int, int], TaskLog]:
         """What became of each (unit, coded task); durations are known once settled."""
+        if self._log is not None:
+            return self._log
         found = {}
         for rank, mine in self._dispatch.tasks.items():
             columns = (
@@ -233,6 +236,8 @@ class Product(Iterator[Resolution]):
                     *(unit, task, rank),
                     *(self._prepared, received, *seconds, status),
                 )
+        if not self._in_flight:
+            self._log = found
         return found
 
     def phases(self, layer: int) -> dict[str, float]:

@@ -1,10 +1,6 @@
 """The public handle: workers serve in it, rank 0 multiplies with it."""
 
 import os
-import socket
-import sys
-import time
-import traceback
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -19,6 +15,7 @@ from hpcrefine.cluster.arena import Arena, Offer
 from hpcrefine.cluster.backoff import wait_all
 from hpcrefine.cluster.dispatch import Outbox
 from hpcrefine.cluster.inventory import as_rows, mpi_library
+from hpcrefine.cluster.leaving import abort
 from hpcrefine.cluster.master import Product
 from hpcrefine.cluster.protocol import FACTS, MASTER, Command, Tag, as_bytes, header
 from hpcrefine.cluster.request import Cut, Wanted, check_operands, shared_arrays
@@ -36,7 +33,6 @@ from hpcrefine.resolution.refine import Refiner
 from hpcrefine.schedule.plan import make_plan
 
 SHARED_MEMORY_VARIABLE = "HPCREFINE_SHARED_MEMORY"
-_LEAVING = 0.5  # seconds
 _QUANTISING_THREADS = 8  # the workers wait meanwhile; memory is the limit beyond a few
 
 
@@ -108,7 +104,7 @@ class Pool:
         try:
             Worker(self._comm, share=self._share).serve()
         except BaseException:
-            self._abort()
+            abort(self._comm)
         return None
 
     def __exit__(
@@ -119,7 +115,7 @@ class Pool:
     ) -> None:
         if self._comm.rank == MASTER:
             if error is not None and not isinstance(error, InputError | SystemExit):
-                self._abort()
+                abort(self._comm)
             self.settle()
             self._arena.close()
             self._command(Command.STOP, self._ranks())
@@ -414,18 +410,3 @@ class Pool:
 
     def _forget(self, segment: int) -> None:
         self._command(Command.FORGET, self._sharers, segment=segment)
-
-    def _abort(self) -> None:
-        rank, host = self._comm.rank, socket.gethostname()
-        print(
-            f"hpcrefine: rank {rank} on {host} failed:\n{traceback.format_exc()}",
-            file=sys.stderr,
-            flush=True,
-        )
-        self._comm.Abort(1)
-
-
-def leave_last() -> None:
-    """Finalize and let the other ranks exit first: else the launcher comments on our exit code."""
-    MPI.Finalize()
-    time.sleep(_LEAVING)

@@ -5,6 +5,7 @@ import pytest
 
 import hpcrefine.cluster.messages
 from hpcrefine import Pool
+from hpcrefine.cluster.protocol import MOST_DONE
 from hpcrefine.errors import InputError
 
 pytestmark = pytest.mark.mpi(min_size=2)
@@ -224,6 +225,25 @@ def test_default_tasks(comm, check):
             for share, each in ((2047, 1), (4096, 2), (8192, 4), (16384, 4)):  # rows per worker
                 product = pool.matmul(np.ones((share * pool.workers, 1)), np.ones((1, 1)))
                 assert product.plan.code.tasks == each * pool.workers
+
+
+@pytest.mark.parametrize("layers", ["antidiagonal", "product", "square"])
+@pytest.mark.parametrize("unit", ["layer", "minijob"])
+def test_tasks_of_a_row(comm, check, layers, unit):
+    with Pool(comm) as pool:
+        if pool:
+            a, b = check.operands((201, 7, 5))
+            options = {"tasks": 201, "layers": layers, "unit": unit}
+            check(pool, a, b, digits=3, **options)
+            check(pool, a, b, code="mds", redundancy=1.02, **options)
+
+
+def test_more_tasks_than_a_message_reports(comm, check):
+    with Pool(comm) as pool:
+        if pool:
+            count = 2 * MOST_DONE * pool.workers + 3
+            product, _ = check(pool, *check.operands((count, 2, 1)), digits=1, tasks=count)
+            assert {entry.status for entry in product.log.values()} == {"used"}
 
 
 def test_resident(comm, check):

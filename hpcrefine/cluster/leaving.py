@@ -1,0 +1,26 @@
+"""How ranks leave: all at once when one fails, the master last when all is well."""
+
+import socket
+import sys
+import time
+import traceback
+
+from mpi4py import MPI
+
+_LEAVING = 0.5  # seconds
+
+
+def abort(comm: MPI.Comm) -> None:
+    """End all ranks; say on stderr which failed, where and why."""
+    print(
+        f"hpcrefine: rank {comm.rank} on {socket.gethostname()} failed:\n{traceback.format_exc()}",
+        file=sys.stderr,
+        flush=True,
+    )
+    comm.Abort(1)
+
+
+def leave_last() -> None:
+    """Finalize and let the other ranks exit first: else the launcher comments on our exit code."""
+    MPI.Finalize()
+    time.sleep(_LEAVING)
