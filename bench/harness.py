@@ -18,7 +18,7 @@ from hpcrefine.record.writer import RecordWriter
 
 #: Names of figures in the record's environment start with it.
 FIGURE = "bench_"
-_REST = 0.06  # seconds before each run: BLAS threads of the one before spin on for a while
+_REST = 0.15  # seconds before each run: BLAS threads of the one before spin on for a while
 _COLUMNS = ("rank", "host", "pid", "cpus", "threads", "kernel")
 
 

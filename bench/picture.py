@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from bench.comparison import Comparison, Row
 
@@ -69,4 +70,7 @@ def _ladder(axes: Axes, found: Sequence[Comparison]) -> None:
             )
         axes.set_title(comparison.case.note.split(". ")[0], fontsize=8)
     axes.set(xscale="log", yscale="log", xlabel="median time [s]", ylabel="largest measured error")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.25)
