@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,8 @@ def examine_rank() -> int:
         rows = master.configure()
         for row in rows:
             text = "rank {rank} on {host}: pid {pid}, cpus {cpus}, {threads} thread(s), {kernel}"
-            print(Finding("worker", text.format(**row) + _reason(row["warning"])))
+            text = text.format(**row) + _reason(row["warning"])
+            print(Finding("worker", f"{text}; {_memory(row)}"))
         a = np.random.default_rng(0).standard_normal((64, 96))
         resolutions = list(master.matmul(a, a.T.copy(), digits=2))
         error = float(np.abs(resolutions[-1].value - a @ a.T).max())
@@ -76,6 +78,12 @@ def examine_rank() -> int:
         text = f"{len(resolutions)} resolutions on {len(rows)} workers, error within its bound"
         print(Finding("product", text if right else f"error {error} above its bound", not right))
     return 0 if right else 1
+
+
+def _memory(row: dict[str, Any]) -> str:
+    if not row["shared"]:
+        return "served by messages"
+    return "shares memory with rank 0" + (", reads its operands" if row["readable"] else "")
 
 
 def _reason(warning: str) -> str:

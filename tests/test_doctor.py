@@ -79,6 +79,13 @@ def test_every_worker_says_what_it_is(healthy):
     assert found["ok", "product"] == [product]
 
 
+MEMORY = (
+    "; served by messages",
+    "; shares memory with rank 0",
+    "; shares memory with rank 0, reads its operands",
+)
+
+
 def test_without_onednn_in_a_slurm_job():
     """It says what is missing and works by float32, with the threads that Slurm gives."""
     slurm = {"SLURM_JOB_ID": "17", "SLURM_NTASKS": "3", "SLURM_JOB_NUM_NODES": "1"}
@@ -92,6 +99,7 @@ def test_without_onednn_in_a_slurm_job():
     assert len(found["ok", "worker"]) == 2
     for worker in found["ok", "worker"]:
         assert ", 2 thread(s), float32 (" in worker
+        assert worker.endswith(MEMORY)
         assert "/nowhere/libdnnl.so" in worker
     assert found["ok", "product"] == ["3 resolutions on 2 workers, error within its bound"]
     assert found["ok", "threads"][0].startswith("2 per rank")
