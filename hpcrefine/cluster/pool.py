@@ -166,8 +166,7 @@ class Pool:
 
         Operands in such arrays are quantised a little faster: the workers need not copy them.
         """
-        if not self._facts:
-            self.configure(*self._configuration)
+        self._ready()
         return self._sharing().empty(shape, dtype)
 
     def place(self, matrix: Array) -> Array:
@@ -175,6 +174,7 @@ class Pool:
 
         Where that would not help the workers, it is the matrix itself.
         """
+        self._ready()
         if not self._sharers or not matrix.flags.c_contiguous:
             return matrix
         return self._copied(matrix, matrix.dtype)
@@ -247,8 +247,7 @@ class Pool:
         check_operands(a, b)
         cut = Cut(digits, digit_bits, scale, code, tasks, redundancy, split, survive)
         wanted = Wanted(layers, truncate, tolerance, relative_tolerance, unit, keep_integers)
-        left = quantise(a, digits, digit_bits, axis=1, scale=scale, team=self._team(), name="a")
-        made = cut.make_code(a.shape[0], self.workers)
+        left, made = self._cut(a, cut)
         return self._multiply(start, left, b, cut, made, wanted, held=0)
 
     def resident(
@@ -281,8 +280,7 @@ class Pool:
         self._begin()
         check_matrix(a, "a")
         cut = Cut(digits, digit_bits, scale, code, tasks, redundancy, split, survive)
-        left = quantise(a, digits, digit_bits, axis=1, scale=scale, team=self._team(), name="a")
-        made = cut.make_code(a.shape[0], self.workers)
+        left, made = self._cut(a, cut)
         every = layering("square", left.digits)
         plan = make_plan((*a.shape, 1), every, made, self.workers, split=split, survive=survive)
         self._holdings += 1
@@ -338,10 +336,18 @@ class Pool:
     def _begin(self) -> float:
         self.settle()
         self._product = None
-        if not self._facts:
-            self.configure(*self._configuration)
+        self._ready()
         self._jobs += 1
         return MPI.Wtime()
+
+    def _ready(self) -> None:
+        if not self._facts:
+            self.configure(*self._configuration)
+
+    def _cut(self, a: Array, cut: Cut) -> tuple[Quantised, Code]:
+        team, scale = self._team(), cut.scale
+        left = quantise(a, cut.digits, cut.digit_bits, axis=1, scale=scale, team=team, name="a")
+        return left, cut.make_code(a.shape[0], self.workers)
 
     def _multiply(
         self,

@@ -281,9 +281,15 @@ def test_resident_left_early(comm, check):
                     held.matmul(b[1:])
 
 
-def test_operands_in_shared_memory(comm, check):
+def test_operands_in_shared_memory(comm, check, memory):
     with Pool(comm) as pool:
         if pool:
+            a, b = check.operands(SHAPE)
+            placed = [pool.place(a), pool.place(b.T)]
+            assert all(np.array_equal(x, y) for x, y in zip(placed, (a, b.T), strict=True))
+            assert (placed[0] is a) == (memory == "messages")
+            assert placed[1].base is b  # nothing would be gained
+            check(pool, placed[0], placed[1].T)
             for dtype in (np.float64, np.float32, np.int16):
                 a, b = check.operands(SHAPE, dtype)
                 there = [pool.empty(x.shape, dtype) for x in (a, b)]
