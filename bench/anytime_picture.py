@@ -43,10 +43,11 @@ def draw(axes: Axes, record: Record) -> None:
         _steps(axes, layered, name, scale, colour, label)
     axes.axvline(table.baseline, color=ONESHOT, ls="--", lw=1.2)
     axes.annotate(
-        f" one-shot float64,\n {table.baseline:.2f} s",
+        f"one-shot float64,  \n{table.baseline:.2f} s  ",
         (table.baseline, 0.93),
         xycoords=("data", "axes fraction"),
         color=ONESHOT,
+        ha="right",
         va="top",
     )
     axes.set(
