@@ -120,7 +120,7 @@ class Problem:
                 "share": r.share,
                 "error_bound": r.error_bound,
                 "relative_bound": r.relative_bound,
-                **_fates(product, r.layer),
+                **{f"tasks_{fate}": n for fate, n in product.fates(r.layer).items()},
                 **product.phases(r.layer),
             }
             for r in resolutions
@@ -197,8 +197,3 @@ def result_names(count: int) -> tuple[str, ...]:
         return ("only",)
     between = ("second", "third", "fourth", "fifth")[: count - 2]
     return ("first", *between, "last")
-
-
-def _fates(product: Product, layer: int) -> dict[str, int]:
-    mine = [entry.status for entry in product.log.values() if entry.layer == layer]
-    return {f"tasks_{status}": mine.count(status) for status in ("used", "late", "purged", "lost")}

@@ -240,7 +240,6 @@ class _Bench:
         error: float,
     ) -> Row:
         layer = resolution.layer
-        mine = [entry.status for entry in product.log.values() if entry.layer == layer]
         layered = variant == "layered"
         return {
             "job": number,
@@ -254,6 +253,6 @@ class _Bench:
             "error_bound": resolution.error_bound,
             "relative_bound": resolution.relative_bound,
             "error_measured": error,
-            **{f"tasks_{s}": mine.count(s) for s in ("used", "late", "purged", "lost")},
+            **{f"tasks_{fate}": count for fate, count in product.fates(layer).items()},
             "met_deadline": True,
         }

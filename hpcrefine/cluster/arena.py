@@ -16,6 +16,7 @@ import secrets
 import stat
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from hpcrefine.cluster.protocol import SEGMENT
 from hpcrefine.cluster.remote import read_memory
+from hpcrefine.resolution.digits import strips
 
 _ROOM = 2  # a free segment serves requests of no less than its size over this
 _SURPLUS = 1.5  # segments may take this much of the most that was ever lent at once
@@ -63,6 +65,13 @@ class Arena:
         self._lent[address] = segment
         weakref.finalize(lease, self._return, address).atexit = False
         return lease.reshape(shape)
+
+    def copy(self, matrix: NDArray[Any], dtype: DTypeLike, threads: int) -> NDArray[Any]:
+        """Lend an array with the entries of a matrix."""
+        lent = self.empty(matrix.shape, dtype)
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(lambda rows: np.copyto(lent[rows], matrix[rows]), strips(len(lent))))
+        return lent
 
     def row(self, array: NDArray[Any]) -> NDArray[np.void]:
         """Describe a lent array to the workers, shape (1,), of type SEGMENT."""

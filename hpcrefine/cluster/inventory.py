@@ -1,4 +1,4 @@
-"""What a rank says of itself: host, process, processors, threads, kernel."""
+"""What ranks say of themselves: host, process, processors, threads, kernel, shared memory."""
 
 import os
 import socket
@@ -9,7 +9,10 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcrefine.cluster.protocol import FACTS
+from hpcrefine.cluster.arena import Offer
+from hpcrefine.cluster.backoff import wait_all
+from hpcrefine.cluster.protocol import FACTS, HEADER, Command, Tag, as_bytes, header
+from hpcrefine.errors import InputError
 from hpcrefine.kernels import Kernel
 
 
@@ -24,7 +27,37 @@ def facts(rank: int, kernel: Kernel | None, warning: str, error: str) -> NDArray
     return row
 
 
-def as_rows(table: NDArray[np.void]) -> list[dict[str, Any]]:
+def configure_workers(
+    comm: MPI.Comm, kernel: str, library: str | None, *, share: bool
+) -> list[dict[str, Any]]:
+    """Have every worker load a kernel, offer it our memory, and return what each says.
+
+    Raises
+    ------
+    InputError
+        If the library's path is longer than a command can hold.
+    """
+    offer = Offer() if share else None
+    try:
+        text = f"{kernel}\n{library or ''}\n{offer or ''}".encode()
+        if len(text) > HEADER["text"].itemsize:
+            raise InputError(
+                f"oneDNN library: found a path of {len(library or '')} characters, expected a "
+                "shorter one"
+            )
+        order = as_bytes(header(Command.CONFIGURE, text=text))
+        table, workers = np.zeros(comm.size - 1, FACTS), range(1, comm.size)
+        wait_all(
+            [comm.Isend(order, rank, Tag.COMMAND) for rank in workers]
+            + [comm.Irecv(as_bytes(table[rank - 1 : rank]), rank, Tag.FACTS) for rank in workers]
+        )
+    finally:
+        if offer is not None:
+            offer.close()
+    return _as_rows(table)
+
+
+def _as_rows(table: NDArray[np.void]) -> list[dict[str, Any]]:
     """Turn FACTS rows into dictionaries with text instead of bytes."""
     return [
         {

@@ -1,5 +1,6 @@
 """One product on the cluster: dispatch, nonblocking collection, purge, decoding, resolutions."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
@@ -239,6 +240,17 @@ class Product(Iterator[Resolution]):
         if not self._in_flight:
             self._log = found
         return found
+
+    def fates(self, layer: int) -> dict[str, int]:
+        """Count the tasks of a layer that were used, late, purged and lost."""
+        units = {unit.index for unit in self._units_of[layer]}
+        count = Counter(
+            status
+            for rank, mine in self._dispatch.tasks.items()
+            for (unit, _), status in zip(mine, self._status[rank], strict=True)
+            if unit in units
+        )
+        return {name: count[name] for name in ("used", "late", "purged", "lost")}
 
     def phases(self, layer: int) -> dict[str, float]:
         """Say where the time of a delivered layer went; the product must be settled.

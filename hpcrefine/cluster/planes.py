@@ -34,7 +34,7 @@ class LeftPlanes:
     ) -> None:
         self._blocks, self._inner, self._dtype, self._shared = blocks, inner, dtype, shared
         self._planes: list[list[Plane]] = []
-        self._loaded: dict[tuple[int, range], list[Plane]] = {}
+        self._loaded: dict[tuple[str, int, range], list[Plane]] = {}
 
     def post(self) -> list[Plane]:
         """Make room for the next digit; return the buffers that its messages fill, in order."""
@@ -59,7 +59,7 @@ class LeftPlanes:
             planes = self._shared[digit, None, start : last + rows]
         if kernel is None:
             return list(planes)
-        key = digit, blocks
+        key = kernel.name, digit, blocks  # held planes may outlive the kernel
         if key not in self._loaded:
             self._loaded[key] = [kernel.load(plane) for plane in planes]
         return self._loaded[key]

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
@@ -11,13 +10,12 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import DTypeLike, NDArray
 
-from hpcrefine.cluster.arena import Arena, Offer
-from hpcrefine.cluster.backoff import wait_all
+from hpcrefine.cluster.arena import Arena
 from hpcrefine.cluster.dispatch import Outbox
-from hpcrefine.cluster.inventory import as_rows, mpi_library
+from hpcrefine.cluster.inventory import configure_workers, mpi_library
 from hpcrefine.cluster.leaving import abort
 from hpcrefine.cluster.master import Product
-from hpcrefine.cluster.protocol import FACTS, MASTER, Command, Tag, as_bytes, header
+from hpcrefine.cluster.protocol import MASTER, Command, Tag, as_bytes, header
 from hpcrefine.cluster.request import Cut, Wanted, check_operands, shared_arrays
 from hpcrefine.cluster.resident import Resident, hold
 from hpcrefine.cluster.shared import SharedArrays, Sharing
@@ -27,7 +25,7 @@ from hpcrefine.codes import Code, make_code
 from hpcrefine.errors import InputError
 from hpcrefine.launch import available_cores
 from hpcrefine.resolution.bounds import Bound
-from hpcrefine.resolution.digits import Array, Quantised, check_matrix, quantise, strips
+from hpcrefine.resolution.digits import Array, Quantised, check_matrix, quantise
 from hpcrefine.resolution.layers import Layer, layering
 from hpcrefine.resolution.refine import Refiner
 from hpcrefine.schedule.plan import make_plan
@@ -143,18 +141,7 @@ class Pool:
             )
         self.settle()
         self._facts = []
-        offer = Offer() if self._share else None
-        text = f"{kernel}\n{library or ''}\n{offer or ''}".encode()
-        table = np.zeros(self.workers, FACTS)
-        answers = [
-            self._comm.Irecv(as_bytes(table[rank - 1 : rank]), rank, Tag.FACTS)
-            for rank in self._ranks()
-        ]
-        self._command(Command.CONFIGURE, self._ranks(), text=text)
-        wait_all(answers)
-        if offer is not None:
-            offer.close()
-        rows = as_rows(table)
+        rows = configure_workers(self._comm, kernel, library, share=self._share)
         for row in rows:
             if row["error"]:
                 raise InputError(f"rank {row['rank']} on {row['host']}: {row['error']}")
@@ -175,9 +162,10 @@ class Pool:
         Where that would not help the workers, it is the matrix itself.
         """
         self._ready()
-        if not self._sharers or not matrix.flags.c_contiguous:
+        numbers = matrix.dtype.kind in "fiu" and matrix.size > 0
+        if not (self._sharers and numbers and matrix.flags.c_contiguous):
             return matrix
-        return self._copied(matrix, matrix.dtype)
+        return self._arena.copy(matrix, matrix.dtype, _threads())
 
     def matmul(
         self,
@@ -310,7 +298,8 @@ class Pool:
         code = make_code("uncoded", min(self.workers if tasks is None else tasks, a.shape[0]))
         plan = make_plan(shape, (Layer(0, ((0, 0),), 1.0),), code, self.workers)
         unknown = (Bound(np.nan, np.nan),)
-        sharing, left, right = self._sharing(), self._copied(a), self._copied(b)
+        sharing = self._sharing()
+        left, right = (self._as_float64(matrix) for matrix in (a, b))
         values = [sharing.empty((shape[0], shape[2]), np.float64)] if sharing.ranks else []
         sharing.publish(SharedArrays(left[None], right[None], values, []))
         product = Product(self._comm, self._jobs, plan, unknown, None, start, sharing)
@@ -386,9 +375,8 @@ class Pool:
 
     def _team(self) -> Ranks:
         readers = [row["rank"] for row in self._facts if row["readable"]]
-        threads = min(available_cores(), _QUANTISING_THREADS)
         arena = self._arena if self._sharers else None
-        return Ranks(self._comm, self._sharers, readers, arena, threads)
+        return Ranks(self._comm, self._sharers, readers, arena, _threads())
 
     @property
     def _sharers(self) -> list[int]:
@@ -397,14 +385,10 @@ class Pool:
     def _sharing(self) -> Sharing:
         return Sharing(self._arena if self._sharers else None, self._sharers)
 
-    def _copied(self, matrix: Array, dtype: DTypeLike = np.float64) -> NDArray[Any]:
-        """Return a matrix C-contiguous, where the workers can read it if they can."""
+    def _as_float64(self, matrix: Array) -> NDArray[np.float64]:
         if not self._sharers:
-            return np.ascontiguousarray(matrix, dtype)
-        copy = self._arena.empty(matrix.shape, dtype)
-        with ThreadPoolExecutor(min(available_cores(), _QUANTISING_THREADS)) as threads:
-            list(threads.map(lambda rows: np.copyto(copy[rows], matrix[rows]), strips(len(copy))))
-        return copy
+            return np.ascontiguousarray(matrix, np.float64)
+        return self._arena.copy(matrix, np.float64, _threads())
 
     def _ranks(self) -> range:
         return range(1, self._comm.size)
@@ -416,3 +400,7 @@ class Pool:
 
     def _forget(self, segment: int) -> None:
         self._command(Command.FORGET, self._sharers, segment=segment)
+
+
+def _threads() -> int:
+    return min(available_cores(), _QUANTISING_THREADS)

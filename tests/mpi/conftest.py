@@ -181,6 +181,11 @@ class Check:
             phases = product.phases(layer)
             assert sum(phases.values()) == pytest.approx(seconds)
             assert min(phases.values()) >= 0
+        for layer in range(len(product.plan.layers)):
+            mine = [e.status for e in product.log.values() if e.layer == layer]
+            assert product.fates(layer) == {
+                fate: mine.count(fate) for fate in ("used", "late", "purged", "lost")
+            }
         for unit in units:
             used = sum(product.log[unit.index, t].status == "used" for t in range(code.coded))
             assert used == code.tasks if complete else used <= code.tasks

@@ -267,6 +267,34 @@ def test_resident(comm, check):
                     held.matmul(b)
 
 
+def test_resident_under_another_kernel(comm, check):
+    with Pool(comm) as pool:
+        if pool:
+            a, b = check.operands(SHAPE)
+            with pool.resident(a, digits=2) as held:
+                for kernel in ("float32", "int8", "float64", "int8"):
+                    pool.configure(kernel)
+                    resolutions = list(product := held.matmul(b))
+                    pool.settle()
+                    check.resolutions(product, resolutions, a, b)
+
+
+def test_what_cannot_be_placed_is_refused_by_the_product(comm):
+    with Pool(comm) as pool:
+        if pool:
+            for matrix in (np.empty((0, 3)), np.ones((3, 3), object), np.ones((3, 3), complex)):
+                assert pool.place(matrix) is matrix
+                with pytest.raises(InputError):
+                    pool.matmul(pool.place(matrix), np.ones((3, 3)))
+
+
+def test_a_path_that_no_message_holds(comm):
+    with Pool(comm) as pool:
+        if pool:
+            with pytest.raises(InputError, match="path of 2000 characters"):
+                pool.configure("auto", "x" * 2000)
+
+
 def test_resident_left_early(comm, check):
     with Pool(comm) as pool:
         if pool:
