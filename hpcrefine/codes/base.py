@@ -108,11 +108,11 @@ def encode(plane: Plane, rows: Blocks, columns: Blocks, combination: Combination
     ndarray of int8, shape (limbs, rows.height, columns.height)
         Balanced base-256 digits of the sum, most significant first.
     """
-    total = np.zeros((rows.height, columns.height), np.int32)
+    total = np.zeros((rows.height, columns.height), _sum_type(combination))
     for block, coefficient in combination:
         row, column = divmod(block, columns.count)
         source = plane[rows.slices[row], columns.slices[column]]
-        part = np.multiply(source, np.int32(coefficient), dtype=np.int32)
+        part = np.multiply(source, total.dtype.type(coefficient), dtype=total.dtype)
         total[: part.shape[0], : part.shape[1]] += part
     split = np.empty((limbs(combination), *total.shape), np.int8)
     for limb in split[::-1]:
@@ -120,6 +120,10 @@ def encode(plane: Plane, rows: Blocks, columns: Blocks, combination: Combination
         total += 1 << (MAX_DIGIT_BITS - 1)
         total >>= MAX_DIGIT_BITS
     return split
+
+
+def _sum_type(combination: Combination) -> type[np.int32 | np.int64]:
+    return np.int32 if growth(combination) < 1 << (31 - MAX_DIGIT_BITS) else np.int64
 
 
 class Code(ABC):
@@ -181,6 +185,17 @@ class Code(ABC):
         """Digit products of full size that all N tasks cost, for each digit product wanted."""
         work = sum(limbs(self.left(t)) * limbs(self.right(t)) for t in range(self.coded))
         return work / math.prod(self.grid)
+
+    def facts(self) -> dict[str, str | int | float | bool]:
+        """Return what there is to say of the code in a row of a table."""
+        return {
+            "scheme": self.name,
+            "tasks": self.tasks,
+            "coded": self.coded,
+            "threshold": self.threshold,
+            "cost": self.cost,
+            "exact": self.exact,
+        }
 
     @abstractmethod
     def left(self, task: int) -> Combination:
