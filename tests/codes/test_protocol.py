@@ -6,15 +6,28 @@ import pytest
 from hpcrefine.codes import CODES, make_code
 from hpcrefine.errors import InputError
 
-schemes = pytest.mark.parametrize("scheme", ["uncoded", "mds"])
+schemes = pytest.mark.parametrize("scheme", CODES)
 
 
 @schemes
 def test_codes_are_made_by_name(scheme):
-    code = make_code(scheme, 6)
-    assert (code.name, code.tasks, code.coded, code.exact) == (scheme, 6, 6, True)
-    assert code.min_workers == 1
-    assert set(CODES) == {"uncoded", "mds"}
+    code = make_code(scheme, 7)
+    assert (code.name, code.tasks, code.coded, code.exact) == (scheme, 7, 7, True)
+
+
+def test_schemes():
+    assert list(CODES) == [
+        "uncoded",
+        "speculative",
+        "replication",
+        "mds",
+        "blockdiagonal",
+        "polynomial",
+        "matdot",
+        "lt",
+    ]
+    assert [name for name, code in CODES.items() if code.reissues] == ["speculative"]
+    assert [name for name, code in CODES.items() if code.rateless] == ["lt"]
 
 
 def test_unknown_scheme_is_refused():
@@ -33,25 +46,22 @@ def test_tasks_below_one_are_refused(scheme, tasks):
 @pytest.mark.parametrize("redundancy", [0.99, 0.0, -2.0, np.nan, -np.inf, np.inf])
 def test_redundancy_out_of_range_is_refused(scheme, redundancy):
     with pytest.raises(InputError, match=rf"^\[code\] redundancy: found {redundancy}"):
-        make_code(scheme, 4, redundancy)
+        make_code(scheme, 5, redundancy)
 
 
-def test_uncoded_refuses_redundancy():
-    with pytest.raises(InputError, match=r"found 1\.2 for the scheme uncoded.*or the scheme mds"):
-        make_code("uncoded", 5, 1.2)
-    assert make_code("uncoded", 5, 1 + 2e-16).coded == 5
+@pytest.mark.parametrize("scheme", ["uncoded", "speculative"])
+def test_uncoded_refuses_redundancy(scheme):
+    words = rf"found 1\.2 for the scheme {scheme}, expected 1 .*or the scheme mds"
+    with pytest.raises(InputError, match=words):
+        make_code(scheme, 5, 1.2)
+    assert make_code(scheme, 5, 1 + 2e-16).coded == 5
 
 
-def test_uncoded_needs_every_task_and_has_nothing_to_decode():
-    code = make_code("uncoded", 3)
-    for task in range(3):
-        assert (code.block(task), code.limbs(task), code.peak(task, 64)) == (task, 1, 64)
-    assert code.recoverable({0, 1, 2})
-    assert not code.recoverable({0, 2})
+@pytest.mark.parametrize("scheme", ["uncoded", "speculative", "replication"])
+def test_nothing_to_decode(scheme):
+    code = make_code(scheme, 3)
     blocks = [np.full((1, 2, 2), b, np.int32) for b in range(3)]
     code.decode(blocks, [], {})
     assert [int(block.max()) for block in blocks] == [0, 1, 2]
-    with pytest.raises(ValueError, match=r"blocks \[1\] are missing"):
+    with pytest.raises(ValueError, match=rf"{scheme} blocks \[1\] are missing"):
         code.decode(blocks, [1], {})
-    with pytest.raises(ValueError, match="sent as they are"):
-        code.encode(np.zeros((3, 2), np.int8), 0)
