@@ -16,9 +16,10 @@ from hpcrefine.codes.linear import Separable
 class Mds(Separable):
     """K plain tasks and ceil(Omega K) - K combinations; any K of all suffice.
 
-    The worst system has a condition number of some 1e6 at K = 16, Omega = 2, and none beyond 1e7
-    was met up to K = 300: far from the 1e13 or so where refinement would no longer converge. What
-    limits K is the cost of combining so many blocks, which the block-diagonal code does not.
+    Of 20,000 sampled systems at K = 16, Omega = 2 the worst has a condition number of 1.5e6, and
+    samples up to K = 300 have none beyond 1e7: far from the 1e13 or so where refinement would no
+    longer converge, and decoding would say so. What limits K is the cost of combining so many
+    blocks, which the block-diagonal code does not.
     """
 
     name: ClassVar[str] = "mds"
