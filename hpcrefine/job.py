@@ -15,15 +15,33 @@ from pydantic import (
     Field,
     Strict,
     Tag,
+    ValidationError,
     ValidationInfo,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from hpcrefine import faults
 
-def _rule(key: str, expected: str) -> PydanticCustomError:
-    """Report a broken rule, for jobfile: its key (empty for the field itself), what would do."""
-    return PydanticCustomError("rule", "{expected}", {"key": key, "expected": expected})
+_Place = str | tuple[str | int, ...]
+
+
+def _rule(place: _Place, expected: str, found: object = None) -> PydanticCustomError:
+    """Report a broken rule, for jobfile.
+
+    Parameters
+    ----------
+    place : str or tuple
+        The key that breaks it, or the way to it; empty for the field itself.
+    expected : str
+        What would do.
+    found : object
+        The value, where the file does not say it.
+    """
+    keys = (place,) if isinstance(place, str) else place
+    return PydanticCustomError(
+        "rule", "{expected}", {"keys": keys if place else (), "expected": expected, "found": found}
+    )
 
 
 class _Section(BaseModel):
@@ -238,34 +256,116 @@ class ResolutionSection(_Section):
         return self
 
 
-class CodeSection(_Section):
+Scheme = Literal[
+    "uncoded", "speculative", "replication", "mds", "blockdiagonal", "polynomial", "matdot", "lt"
+]
+
+
+class _CodeKeys(_Section):
+    """The keys of a code; the rules among them hold once those not given are filled in."""
+
+    scheme: Scheme = "uncoded"
+    tasks: int = Field(default=8, ge=1)
+    redundancy: float = Field(default=1.0, ge=1)
+    unit: Literal["layer", "minijob"] = "layer"
+    survive: int = Field(default=0, ge=0)
+    verify: Literal["none", "freivalds"] = "none"
+    lies: int = Field(default=3, ge=1)
+
+
+_WITHOUT_REDUNDANCY = ("uncoded", "speculative")
+
+
+class CodeSection(_CodeKeys):
     """``[code]``: how the work is cut into tasks, and how many more are made than needed.
 
     Attributes
     ----------
-    scheme : {"uncoded", "mds"}
-        With ``mds`` any ``tasks`` of the coded tasks recover the result.
+    scheme : str
+        With ``mds`` any ``tasks`` of the coded tasks recover the result; the others are
+        described in :mod:`hpcrefine.codes`.
     tasks : int
-        Tasks K that suffice.
+        Tasks K that suffice; odd with ``matdot`` (2 p - 1 for p parts).
     redundancy : float
         Omega: ceil(Omega K) coded tasks are made.
     unit : {"layer", "minijob"}
         What is cut into K tasks.
     survive : int
         Workers whose loss must not cost the result.
+    verify : {"none", "freivalds"}
+        Whether the result of each task is checked before it is used.
+    lies : int
+        A worker whose results were found wrong so often is no longer used.
     """
 
-    scheme: Literal["uncoded", "mds"] = "uncoded"
-    tasks: int = Field(default=8, ge=1)
-    redundancy: float = Field(default=1.0, ge=1)
-    unit: Literal["layer", "minijob"] = "layer"
-    survive: int = Field(default=0, ge=0)
-
     @model_validator(mode="after")
-    def _redundancy_needs_a_code(self) -> Self:
-        if self.scheme == "uncoded" and self.redundancy > 1:
-            raise _rule("redundancy", '1.0 with scheme = "uncoded"; use scheme = "mds"')
+    def _suits_the_scheme(self) -> Self:
+        if self.scheme in _WITHOUT_REDUNDANCY and self.redundancy > 1:
+            expected = f'1.0 with scheme = "{self.scheme}"; use scheme = "mds"'
+            raise _rule("redundancy", expected, self.redundancy)
+        if self.scheme == "matdot" and self.tasks % 2 == 0:
+            raise _rule("tasks", 'an odd number, 2 p - 1, with scheme = "matdot"', self.tasks)
         return self
+
+
+def _label(name: str) -> str:
+    if not name.isprintable() or not 1 <= len(name.encode()) <= 24:
+        raise ValueError("no label")
+    return name
+
+
+class ComparedCode(_CodeKeys):
+    """One of the codes of ``[compare]``: the keys in which it differs from ``[code]``.
+
+    Attributes
+    ----------
+    name : str, optional
+        Its label, the scheme unless given.
+    """
+
+    name: Annotated[str, AfterValidator(_label)] | None = Field(
+        default=None, description="a label of 1..24 bytes"
+    )
+
+    def over(self, code: CodeSection) -> CodeSection:
+        """Return the section it stands for: ``[code]`` with what is given here.
+
+        The redundancy of ``[code]`` is not for a scheme that has none.
+        """
+        given = self.model_dump(exclude_unset=True, exclude={"name"})
+        base = code.model_dump()
+        if given.get("scheme") in _WITHOUT_REDUNDANCY:
+            base["redundancy"] = 1.0
+        return CodeSection.model_validate(base | given)
+
+    def label(self, section: CodeSection) -> str:
+        """Return what the section it stands for is called."""
+        return self.name or section.scheme
+
+
+def _all_different(counts: tuple[int, ...]) -> tuple[int, ...]:
+    if not counts or min(counts) < 0 or len(set(counts)) < len(counts):
+        raise ValueError("empty, negative or twice the same")
+    return counts
+
+
+class CompareSection(_Section):
+    """``[compare]``: what each repeat runs instead of ``[code]`` alone.
+
+    Attributes
+    ----------
+    codes : tuple of ComparedCode
+        The codes; :attr:`Job.codes` fills in what they leave to ``[code]``.
+    stragglers : tuple of int, optional
+        Numbers of stragglers that each code meets; that of ``[faults]`` alone unless given.
+    """
+
+    codes: Annotated[tuple[ComparedCode, ...], Strict(False)] = Field(
+        min_length=1, description="a list of one or more tables with keys of [code]"
+    )
+    stragglers: Annotated[tuple[int, ...], Strict(False), AfterValidator(_all_different)] | None = (
+        Field(default=None, description="a list of different integers >= 0")
+    )
 
 
 class ScheduleSection(_Section):
@@ -278,6 +378,225 @@ class ScheduleSection(_Section):
     """
 
     split: Literal["uniform"] = "uniform"
+
+
+class WorkersSection(_Section):
+    """``[workers]``: what is asked of the workers.
+
+    Attributes
+    ----------
+    timeout : float, optional
+        Seconds after which a worker that owes an answer is given up.
+    """
+
+    timeout: float | None = Field(default=None, gt=0)
+
+
+class ServiceTime(_Section):
+    """The random time that a task takes, see :class:`hpcrefine.faults.Service`.
+
+    Attributes
+    ----------
+    distribution : str
+        Its shape.
+    mean : float
+        Its mean, in seconds.
+    shift : float, optional
+        The least time of ``shifted-exponential``, in seconds.
+    shape : float, optional
+        The tail index of ``pareto``, 2.5 unless given.
+    """
+
+    distribution: Literal["exponential", "shifted-exponential", "pareto", "deterministic"]
+    mean: float = Field(gt=0)
+    shift: float | None = Field(default=None, ge=0)
+    shape: float | None = Field(default=None, gt=1)
+
+    @model_validator(mode="after")
+    def _suits_the_distribution(self) -> Self:
+        drawn = f'with distribution = "{self.distribution}"'
+        if self.distribution != "shifted-exponential":
+            if self.shift is not None:
+                raise _rule("shift", f"no such key {drawn}")
+        elif self.shift is None or self.shift >= self.mean:
+            raise _rule("shift", f"a number >= 0 and below mean = {self.mean:g} {drawn}")
+        if self.distribution != "pareto" and self.shape is not None:
+            raise _rule("shape", f"no such key {drawn}")
+        return self
+
+    def service(self) -> faults.Service:
+        """Return the distribution to draw from."""
+        return faults.Service(**self.model_dump(exclude_none=True))
+
+
+class Moment(_Section):
+    """When something befalls a worker; exactly one of the two.
+
+    Attributes
+    ----------
+    at : float, optional
+        Seconds since the run began.
+    after : int, optional
+        Tasks that the worker has computed.
+    """
+
+    at: float | None = Field(default=None, ge=0)
+    after: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.at is None) == (self.after is None):
+            raise _rule("", "either at or after")
+        return self
+
+
+class Corruption(_Section):
+    """Wrong results.
+
+    Attributes
+    ----------
+    rate : float
+        Probability that the result of a task is wrong.
+    kind : {"bit-flip", "wrong-block", "stale-job", "any"}
+        How it is wrong.
+    """
+
+    rate: float = Field(ge=0, le=1)
+    kind: Literal["bit-flip", "wrong-block", "stale-job", "any"] = "any"
+
+
+def _one_after_the_other(
+    pauses: tuple[tuple[float, float], ...],
+) -> tuple[tuple[float, float], ...]:
+    end = 0.0
+    for at, seconds in pauses:
+        if at < end or seconds <= 0:
+            raise ValueError("before the end of the last")
+        end = at + seconds
+    return pauses
+
+
+_Pause = Annotated[tuple[float, float], Strict(False)]
+_SERVICE = "{distribution = ..., mean = ...}"
+_MOMENT = "{at = seconds} or {after = tasks}"
+
+
+class FaultyWorker(_Section):
+    """``[[faults.worker]]``: what befalls one worker, or ``count`` workers drawn from the seed.
+
+    Attributes
+    ----------
+    rank, count : int, optional
+        Which worker, from 1, or how many; exactly one of the two.
+    slowdown, service, pauses, silent, kill, corrupt
+        As in :class:`hpcrefine.faults.Faults`; at least one of them.
+    """
+
+    rank: int | None = Field(default=None, ge=1)
+    count: int | None = Field(default=None, ge=1)
+    slowdown: float | None = Field(default=None, ge=1)
+    service: ServiceTime | None = Field(default=None, description=_SERVICE)
+    pauses: (
+        Annotated[tuple[_Pause, ...], Strict(False), AfterValidator(_one_after_the_other)] | None
+    ) = Field(
+        default=None,
+        min_length=1,
+        description="a list of [at, seconds], at >= 0, seconds > 0, one after the other",
+    )
+    silent: Moment | None = Field(default=None, description=_MOMENT)
+    kill: Moment | None = Field(default=None, description=_MOMENT)
+    corrupt: Corruption | None = Field(default=None, description="{rate = ..., kind = ...}")
+
+    @model_validator(mode="after")
+    def _somebody_something(self) -> Self:
+        if (self.rank is None) == (self.count is None):
+            raise _rule("", "either rank or count")
+        befalls = ("slowdown", "service", "pauses", "silent", "kill", "corrupt")
+        if all(getattr(self, key) is None for key in befalls):
+            raise _rule("", f"at least one of {', '.join(befalls)}")
+        return self
+
+    @model_validator(mode="after")
+    def _silent_before_dead(self) -> Self:
+        for key in ("at", "after"):
+            silent, kill = getattr(self.silent, key, None), getattr(self.kill, key, None)
+            if silent is not None and kill is not None and silent >= kill:
+                raise _rule(("silent", key), f"less than kill.{key} = {kill:g}")
+        return self
+
+    def entry(self) -> faults.Entry:
+        """Return what :func:`hpcrefine.faults.assign` takes."""
+        befalls = faults.Faults(
+            slowdown=self.slowdown or 1.0,
+            service=self.service.service() if self.service else None,
+            pauses=self.pauses or (),
+            silent_at=self.silent.at if self.silent else None,
+            silent_after=self.silent.after if self.silent else None,
+            kill_at=self.kill.at if self.kill else None,
+            kill_after=self.kill.after if self.kill else None,
+            corrupt_rate=self.corrupt.rate if self.corrupt else 0.0,
+            corrupt_kind=self.corrupt.kind if self.corrupt else "any",
+        )
+        return faults.Entry(befalls, self.rank, self.count or 1)
+
+
+class FaultsSection(_Section):
+    """``[faults]``: what is done to the workers on purpose.
+
+    Attributes
+    ----------
+    service : ServiceTime, optional
+        Random time that each task takes, at every worker.
+    stragglers : int
+        So many workers, drawn from the seed, are slower.
+    slowdown : float
+        How many times as long they take.
+    worker : tuple of FaultyWorker
+        Faults of single workers, which are no stragglers beside.
+    """
+
+    service: ServiceTime | None = Field(default=None, description=_SERVICE)
+    stragglers: int = Field(default=0, ge=0)
+    slowdown: float = Field(default=5.0, ge=1)
+    worker: Annotated[tuple[FaultyWorker, ...], Strict(False)] = Field(
+        default=(), description="a list of tables with rank or count and faults"
+    )
+
+    @model_validator(mode="after")
+    def _ranks_once(self) -> Self:
+        ranks = [entry.rank for entry in self.worker]
+        for index, rank in enumerate(ranks):
+            if rank is not None and rank in ranks[:index]:
+                raise _rule(("worker", index, "rank"), "a rank that no other worker has")
+        return self
+
+    def assign(
+        self, workers: int, seed: int, stragglers: int | None = None
+    ) -> dict[int, faults.Faults]:
+        """Say what befalls each worker, see :func:`hpcrefine.faults.assign`.
+
+        Parameters
+        ----------
+        workers : int
+            Number P of workers, which have ranks 1..P.
+        seed : int
+            The job's.
+        stragglers : int, optional
+            How many, if not as many as the section says.
+
+        Raises
+        ------
+        InputError
+            If the section asks for more workers than there are.
+        """
+        return faults.assign(
+            workers,
+            seed,
+            service=self.service.service() if self.service else None,
+            stragglers=self.stragglers if stragglers is None else stragglers,
+            slowdown=self.slowdown,
+            entries=[entry.entry() for entry in self.worker],
+        )
 
 
 def _existing(library: Path, info: ValidationInfo) -> Path:
@@ -357,8 +676,10 @@ class Job(_Section):
 
     Attributes
     ----------
-    job, operands, resolution, code, schedule, kernel, baseline, record, verify
+    job, operands, resolution, code, schedule, workers, faults, kernel, baseline, record, verify
         The sections of the same names.
+    compare : CompareSection, optional
+        That section, if there is one.
     """
 
     job: JobSection = JobSection()
@@ -366,6 +687,9 @@ class Job(_Section):
     resolution: ResolutionSection = ResolutionSection()
     code: CodeSection = CodeSection()
     schedule: ScheduleSection = ScheduleSection()
+    workers: WorkersSection = WorkersSection()
+    faults: FaultsSection = FaultsSection()
+    compare: CompareSection | None = None
     kernel: KernelSection = KernelSection()
     baseline: BaselineSection = BaselineSection()
     record: RecordSection = RecordSection()
@@ -373,6 +697,46 @@ class Job(_Section):
 
     _path: Path = Path("job.toml")
     _text: str = ""
+
+    @model_validator(mode="after")
+    def _somebody_notices_silence(self) -> Self:
+        for index, entry in enumerate(self.faults.worker):
+            if entry.silent is not None and self.workers.timeout is None:
+                expected = f"a number > 0 with [faults] worker[{index}].silent, else the run hangs"
+                raise _rule(("workers", "timeout"), expected)
+        return self
+
+    @model_validator(mode="after")
+    def _codes_make_sense(self) -> Self:
+        labels: list[str] = []
+        for index, entry in enumerate(self.compare.codes if self.compare else ()):
+            try:
+                label = entry.label(entry.over(self.code))
+            except ValidationError as error:
+                context = error.errors()[0]["ctx"]
+                place = ("compare", "codes", index, *context["keys"])
+                raise _rule(place, context["expected"], context["found"]) from None
+            if label in labels:
+                place = ("compare", "codes", index, "name")
+                expected = f"another label than that of codes[{labels.index(label)}]"
+                raise _rule(place, expected, label)
+            labels.append(label)
+        return self
+
+    @property
+    def codes(self) -> tuple[tuple[str, CodeSection], ...]:
+        """Label and section of each code that a repeat runs: those compared, or ``[code]``."""
+        if self.compare is None:
+            return ((self.code.scheme, self.code),)
+        sections = [(entry, entry.over(self.code)) for entry in self.compare.codes]
+        return tuple((entry.label(section), section) for entry, section in sections)
+
+    @property
+    def stragglers(self) -> tuple[int, ...]:
+        """Numbers of stragglers that each code of a repeat meets."""
+        if self.compare is None or self.compare.stragglers is None:
+            return (self.faults.stragglers,)
+        return self.compare.stragglers
 
     def read_from(self, path: Path, text: str) -> Self:
         """Return a copy that knows the file it was read from and its text as run."""

@@ -20,6 +20,7 @@ from hpcrefine.errors import InputError
 from hpcrefine.job import FileOperand, Job, RandomOperand
 
 Data = dict[str, Any]
+Key = str | int
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Job:
@@ -116,23 +117,26 @@ def _explain(
     """Put the first mistake in one line; unknown keys go first, for they cause others."""
     error = min(errors, key=lambda one: one["type"] != "extra_forbidden")
     context = error.get("ctx", {})
-    keys = [str(part) for part in error["loc"] if not isinstance(part, int)]
-    branch = keys.pop(2) if keys[0] == "operands" and len(keys) > 2 else ""
-    keys += [context["key"]] if context.get("key") else []
+    loc = list(error["loc"])
+    branch = str(loc.pop(2)) if loc[:1] == ["operands"] and len(loc) > 2 else ""
+    keys = [*_to_a_table(data, loc), *context.get("keys", ())]
     value = _dig(data, keys)
     if error["type"] == "union_tag_not_found" and isinstance(value, dict):
         keys += sorted(value.keys() - _BRANCHES[""].keys())[:1]
+    if value is _MISSING and context.get("found") is not None:
+        value = context["found"]
     blamed = [
         one.text
         for one in overrides
         if all(ours == theirs for ours, theirs in zip(keys, one.keys, strict=False))
     ]
     where = f"{path} with --set {blamed[-1]}" if blamed else str(path)
-    in_section = len(keys) > 1 or keys[0] in Job.model_fields or isinstance(value, dict)
-    place = f"[{keys[0]}] {'.'.join(keys[1:])}".strip() if in_section else keys[0]
+    section, *rest = keys
+    in_section = rest or section in Job.model_fields or isinstance(value, dict)
+    place = f"[{section}] {_dotted(rest)}".strip() if in_section else str(section)
     field, known = _look_up(keys, branch)
     if field is None:
-        return f"{where}: {place}: unknown key; {_hint(keys[-1], known)}"
+        return f"{where}: {place}: unknown key; {_hint(str(keys[-1]), known)}"
     wanted = context["expected"] if error["type"] == "rule" else _expected(field, error["type"])
     return f"{where}: {place}: found {_shown(value)}, expected {wanted}"
 
@@ -145,17 +149,37 @@ _BRANCHES = {
 }
 
 
-def _dig(data: Data, keys: Iterable[str]) -> object:
+def _dig(data: Data, keys: Iterable[Key]) -> object:
     value: object = data
     for key in keys:
-        value = value.get(key, _MISSING) if isinstance(value, dict) else _MISSING
+        if isinstance(value, dict):
+            value = value.get(key, _MISSING)
+        elif isinstance(value, list) and isinstance(key, int) and key < len(value):
+            value = value[key]
+        else:
+            value = _MISSING
     return value
 
 
-def _look_up(keys: Sequence[str], branch: str) -> tuple[FieldInfo | None, Iterable[str]]:
+def _to_a_table(data: Data, loc: Sequence[Key]) -> list[Key]:
+    """Cut a way short at a list that is to be shown whole: one whose entry is no table."""
+    for depth, key in enumerate(loc):
+        if isinstance(key, int) and not isinstance(_dig(data, loc[: depth + 1]), dict):
+            return list(loc[:depth])
+    return list(loc)
+
+
+def _dotted(keys: Iterable[Key]) -> str:
+    steps = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
+    return "".join(steps).removeprefix(".")
+
+
+def _look_up(keys: Sequence[Key], branch: str) -> tuple[FieldInfo | None, Iterable[str]]:
     """Return the field that keys lead to, None if there is none, and its known siblings."""
     known, field = Job.model_fields, None
     for depth, key in enumerate(keys):
+        if isinstance(key, int):
+            continue
         if depth == 2 and keys[0] == "operands":
             known = _BRANCHES[branch]
         elif field is not None:

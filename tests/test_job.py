@@ -6,19 +6,29 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
+from hpcrefine import faults
+from hpcrefine.errors import InputError
 from hpcrefine.job import (
     CodeSection,
+    ComparedCode,
+    CompareSection,
+    Corruption,
+    FaultsSection,
+    FaultyWorker,
     FileOperand,
     Job,
     JobSection,
     KernelSection,
+    Moment,
     OperandsSection,
     RandomOperand,
     RecordSection,
     ResolutionSection,
     ScheduleSection,
+    ServiceTime,
     Stop,
     VerifySection,
+    WorkersSection,
 )
 from hpcrefine.resolution.layers import LAYERINGS
 
@@ -43,8 +53,13 @@ def test_defaults():
             "redundancy": 1.0,
             "unit": "layer",
             "survive": 0,
+            "verify": "none",
+            "lies": 3,
         },
         "schedule": {"split": "uniform"},
+        "workers": {"timeout": None},
+        "faults": {"service": None, "stragglers": 0, "slowdown": 5.0, "worker": ()},
+        "compare": None,
         "kernel": {"name": "auto", "threads": None, "library": None},
         "baseline": {"oneshot": False},
         "record": {"file": None, "tasks": True, "locking": None},
@@ -113,6 +128,17 @@ def test_a_record_stays_where_it_was_written(file):
         (CodeSection, "tasks", [0]),
         (CodeSection, "redundancy", [0.5, 1.5]),
         (CodeSection, "survive", [-1]),
+        (CodeSection, "scheme", ["raid", None]),
+        (CodeSection, "verify", ["all", True]),
+        (CodeSection, "lies", [0, 1.0]),
+        (WorkersSection, "timeout", [0.0, -1.0, float("inf")]),
+        (FaultsSection, "stragglers", [-1, 1.0]),
+        (FaultsSection, "slowdown", [0.5, float("inf")]),
+        (FaultsSection, "worker", [3, (1,)]),
+        (Moment, "at", [-1.0, None]),
+        (Moment, "after", [-1, 1.0]),
+        (Corruption, "rate", [-0.1, 1.1]),
+        (CompareSection, "codes", [()]),
         (ScheduleSection, "split", ["optimal"]),
         (KernelSection, "threads", [0]),
         (RecordSection, "file", ["", "a\0"]),
@@ -125,6 +151,111 @@ def test_values_out_of_range(section, key, values):
     for value in values:
         with pytest.raises(ValidationError):
             section(**{key: value})
+
+
+@pytest.mark.parametrize(
+    "pauses",
+    [
+        (),
+        ((1.0, 0.0),),
+        ((-1.0, 2.0),),
+        ((0.0, 2.0), (1.0, 1.0)),
+        ((3.0, 1.0), (0.0, 1.0)),
+        ((1.0,),),
+    ],
+)
+def test_pauses_follow_each_other(pauses):
+    with pytest.raises(ValidationError, match="pauses"):
+        FaultyWorker(rank=1, pauses=pauses)
+    assert FaultyWorker(rank=1, pauses=((0, 1), (1, 2.5))).pauses == ((0, 1), (1, 2.5))
+
+
+@pytest.mark.parametrize("counts", [(), (-1,), (1, 1), (1.5,)])
+def test_numbers_of_stragglers_differ(counts):
+    with pytest.raises(ValidationError, match="stragglers"):
+        CompareSection(codes=(ComparedCode(),), stragglers=counts)
+
+
+def test_names_are_those_that_faults_know():
+    distributions = ServiceTime.model_fields["distribution"].annotation
+    assert get_args(distributions) == faults.DISTRIBUTIONS
+    assert get_args(Corruption.model_fields["kind"].annotation) == (*faults.CORRUPTIONS, "any")
+    assert ServiceTime(distribution="pareto", mean=1.0).service() == faults.Service("pareto", 1.0)
+
+
+def test_without_comparison_there_is_the_code_alone():
+    job = Job(operands=OPERANDS, code=CodeSection(scheme="mds", tasks=4))
+    assert job.codes == (("mds", job.code),)
+    assert job.stragglers == (0,)
+    assert Job(operands=OPERANDS, faults=FaultsSection(stragglers=2)).stragglers == (2,)
+
+
+def test_compared_codes_differ_from_the_code_in_what_they_say():
+    code = CodeSection(scheme="mds", tasks=9, redundancy=1.5, verify="freivalds", lies=2)
+    codes = (
+        ComparedCode(),
+        ComparedCode(name="more", redundancy=2.0),
+        ComparedCode(scheme="uncoded", tasks=4),
+        ComparedCode(scheme="matdot", name="é" * 12, verify="none"),
+    )
+    job = Job(operands=OPERANDS, code=code, compare=CompareSection(codes=codes))
+    assert job.codes == (
+        ("mds", code),
+        ("more", code.model_copy(update={"redundancy": 2.0})),
+        ("uncoded", CodeSection(scheme="uncoded", tasks=4, verify="freivalds", lies=2)),
+        ("é" * 12, code.model_copy(update={"scheme": "matdot", "verify": "none"})),
+    )
+    assert job.stragglers == (0,)
+
+
+def test_compared_numbers_of_stragglers():
+    compare = CompareSection(codes=(ComparedCode(),), stragglers=(0, 2, 1))
+    job = Job(operands=OPERANDS, faults=FaultsSection(stragglers=3), compare=compare)
+    assert job.stragglers == (0, 2, 1)
+
+
+def test_faults_are_assigned():
+    service = ServiceTime(distribution="shifted-exponential", mean=2.0, shift=0.5)
+    section = FaultsSection(
+        service=service,
+        stragglers=1,
+        slowdown=3.0,
+        worker=(
+            FaultyWorker(
+                rank=2,
+                slowdown=1.5,
+                service=ServiceTime(distribution="deterministic", mean=1.0),
+                pauses=((1, 2),),
+                silent=Moment(at=4),
+                kill=Moment(after=7),
+                corrupt=Corruption(rate=0.5, kind="bit-flip"),
+            ),
+            FaultyWorker(count=2, silent=Moment(after=1), kill=Moment(at=2.5)),
+        ),
+    )
+    everyone = faults.Service("shifted-exponential", 2.0, shift=0.5)
+    assigned = section.assign(5, seed=3)
+    assert assigned[2] == faults.Faults(
+        slowdown=1.5,
+        service=faults.Service("deterministic", 1.0),
+        pauses=((1.0, 2.0),),
+        silent_at=4.0,
+        kill_after=7,
+        corrupt_rate=0.5,
+        corrupt_kind="bit-flip",
+    )
+    others = [assigned[rank] for rank in (1, 3, 4, 5)]
+    assert others.count(faults.Faults(service=everyone, silent_after=1, kill_at=2.5)) == 2
+    assert others.count(faults.Faults(service=everyone, slowdown=3.0)) == 1
+    assert others.count(faults.Faults(service=everyone)) == 1
+    assert faults.Faults(service=everyone, slowdown=3.0) not in section.assign(5, 3, 0).values()
+    assert len({str(section.assign(5, seed)) for seed in range(20)}) > 5
+    with pytest.raises(InputError, match=r"^\[faults\] stragglers: found 3, expected at most 2, "):
+        section.assign(5, 3, 3)
+    with pytest.raises(
+        InputError, match=r"^\[faults\] worker\[0\]\.rank: found 2, expected 1\.\.1"
+    ):
+        section.assign(1, 3)
 
 
 @pytest.mark.parametrize("rows", [(-1, 2), (2, 2), (3, 2), (0,), (0, 1, 2), (0.0, 1.0)])

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from hpcrefine.errors import InputError
-from hpcrefine.job import FileOperand, Job, JobSection, RandomOperand
+from hpcrefine.faults import Faults, Service
+from hpcrefine.job import CodeSection, FileOperand, Job, JobSection, RandomOperand
 from hpcrefine.jobfile import load
 
 OPERANDS = '[operands]\na = {random = "normal", shape = [8, 4]}\nb = "a.T"\n'
@@ -128,13 +129,13 @@ def test_shipped_jobs_load(path):
         ),
         (
             'text = "x"',
-            "text: unknown key; expected one of job, operands, resolution, code, "
-            "schedule, kernel, baseline, record, verify",
+            "text: unknown key; expected one of job, operands, resolution, code, schedule, "
+            "workers, faults, compare, kernel, baseline, record, verify",
         ),
         (
             '"a\\nb" = 2',
-            "a\\nb: unknown key; expected one of job, operands, resolution, code, "
-            "schedule, kernel, baseline, record, verify",
+            "a\\nb: unknown key; expected one of job, operands, resolution, code, schedule, "
+            "workers, faults, compare, kernel, baseline, record, verify",
         ),
         ("[job]\nseed = -1", "[job] seed: found -1, expected 0..9223372036854775807"),
         (
@@ -192,6 +193,29 @@ def test_shipped_jobs_load(path):
         ),
         ("[code]\ntasks = 0", "[code] tasks: found 0, expected >= 1"),
         (
+            '[code]\nscheme = "speculative"\nredundancy = 2',
+            '[code] redundancy: found 2, expected 1.0 with scheme = "speculative"; '
+            'use scheme = "mds"',
+        ),
+        (
+            '[code]\nscheme = "raid"',
+            '[code] scheme: found "raid", expected "uncoded" or "speculative" or "replication" or '
+            '"mds" or "blockdiagonal" or "polynomial" or "matdot" or "lt"',
+        ),
+        (
+            '[code]\nscheme = "matdot"\ntasks = 6',
+            '[code] tasks: found 6, expected an odd number, 2 p - 1, with scheme = "matdot"',
+        ),
+        (
+            '[code]\nscheme = "matdot"',
+            '[code] tasks: found 8, expected an odd number, 2 p - 1, with scheme = "matdot"',
+        ),
+        ('[code]\nverify = "all"', '[code] verify: found "all", expected "none" or "freivalds"'),
+        ("[code]\nlies = 0", "[code] lies: found 0, expected >= 1"),
+        ("[workers]\ntimeout = 0", "[workers] timeout: found 0, expected > 0"),
+        ("[workers]\ntimeout = inf", "[workers] timeout: found inf, expected a number > 0"),
+        ("[workers]\nstragglers = 2", "[workers] stragglers: unknown key; it belongs in [faults]"),
+        (
             '[kernel]\nlibrary = "none.so"',
             '[kernel] library: found "none.so", expected the path of an existing file',
         ),
@@ -204,6 +228,280 @@ def test_shipped_jobs_load(path):
 )
 def test_mistakes(write, text, message):
     assert refusal(write(text)) == f"quickstart.toml: {message}"
+
+
+FAULTS = """
+[workers]
+timeout = 2.5
+[faults]
+service = {distribution = "exponential", mean = 0.25}
+stragglers = 1
+slowdown = 3
+
+[[faults.worker]]
+rank = 2
+slowdown = 2
+pauses = [[0, 1], [1.5, 2]]
+silent = {at = 9}
+
+[[faults.worker]]
+count = 2
+service = {distribution = "pareto", mean = 1, shape = 1.5}
+kill = {after = 3}
+corrupt = {rate = 1, kind = "stale-job"}
+"""
+
+
+def test_faults(write):
+    job = load(write(FAULTS))
+    assert job.workers.timeout == 2.5
+    everyone = Service("exponential", 0.25)
+    assigned = list(job.faults.assign(5, job.job.seed).values())
+    assert assigned[1] == Faults(
+        slowdown=2.0, service=everyone, pauses=((0, 1), (1.5, 2)), silent_at=9.0
+    )
+    drawn = Faults(
+        service=Service("pareto", 1.0, shape=1.5),
+        kill_after=3,
+        corrupt_rate=1.0,
+        corrupt_kind="stale-job",
+    )
+    assert assigned.count(drawn) == 2
+    assert assigned.count(Faults(service=everyone, slowdown=3.0)) == 1
+    assert assigned.count(Faults(service=everyone)) == 1
+
+
+@pytest.mark.parametrize(
+    ("faults", "message"),
+    [
+        ("stragglers = -1", "stragglers: found -1, expected >= 0"),
+        ("slowdown = 0.5", "slowdown: found 0.5, expected >= 1"),
+        ("straglers = 1", 'straglers: unknown key; did you mean "stragglers"?'),
+        ("timeout = 1", "timeout: unknown key; it belongs in [workers]"),
+        ("service = 3", "service: found 3, expected {distribution = ..., mean = ...}"),
+        (
+            "service = {mean = 1}",
+            'service.distribution: found nothing, expected "exponential" or "shifted-exponential" '
+            'or "pareto" or "deterministic"',
+        ),
+        (
+            'service = {distribution = "exponential"}',
+            "service.mean: found nothing, expected a number > 0",
+        ),
+        (
+            'service = {distribution = "exponential", mean = 1, shift = 0}',
+            'service.shift: found 0, expected no such key with distribution = "exponential"',
+        ),
+        (
+            'service = {distribution = "deterministic", mean = 1, shape = 2}',
+            'service.shape: found 2, expected no such key with distribution = "deterministic"',
+        ),
+        (
+            'service = {distribution = "shifted-exponential", mean = 1}',
+            "service.shift: found nothing, expected a number >= 0 and below mean = 1 "
+            'with distribution = "shifted-exponential"',
+        ),
+        (
+            'service = {distribution = "shifted-exponential", mean = 1, shift = 1}',
+            "service.shift: found 1, expected a number >= 0 and below mean = 1 "
+            'with distribution = "shifted-exponential"',
+        ),
+        (
+            'service = {distribution = "pareto", mean = 1, shape = 1}',
+            "service.shape: found 1, expected > 1",
+        ),
+        ("worker = 3", "worker: found 3, expected a list of tables with rank or count and faults"),
+        (
+            "worker = [3]",
+            "worker: found [3], expected a list of tables with rank or count and faults",
+        ),
+        (
+            "worker = [{slowdown = 2}]",
+            "worker[0]: found {slowdown = 2}, expected either rank or count",
+        ),
+        (
+            "worker = [{rank = 1, slowdown = 2}, {rank = 1, count = 2, slowdown = 2}]",
+            "worker[1]: found {rank = 1, count = 2, slowdown = 2}, expected either rank or count",
+        ),
+        (
+            "worker = [{rank = 1}]",
+            "worker[0]: found {rank = 1}, expected at least one of slowdown, service, pauses, "
+            "silent, kill, corrupt",
+        ),
+        ("worker = [{rank = 0, slowdown = 2}]", "worker[0].rank: found 0, expected >= 1"),
+        ("worker = [{count = 0, slowdown = 2}]", "worker[0].count: found 0, expected >= 1"),
+        (
+            "worker = [{rank = 3, slowdown = 2}, {rank = 3, kill = {at = 1}}]",
+            "worker[1].rank: found 3, expected a rank that no other worker has",
+        ),
+        (
+            "worker = [{rank = 1, slowdown = 2}, {rank = 2, kil = {at = 1}}]",
+            'worker[1].kil: unknown key; did you mean "kill"?',
+        ),
+        (
+            "worker = [{rank = 1, kill = {}}]",
+            "worker[0].kill: found {}, expected either at or after",
+        ),
+        (
+            "worker = [{rank = 1, kill = {at = 1, after = 1}}]",
+            "worker[0].kill: found {at = 1, after = 1}, expected either at or after",
+        ),
+        (
+            "worker = [{rank = 1, kill = 3}]",
+            "worker[0].kill: found 3, expected {at = seconds} or {after = tasks}",
+        ),
+        (
+            "worker = [{rank = 1, kill = {when = 3}}]",
+            "worker[0].kill.when: unknown key; expected one of at, after",
+        ),
+        (
+            "worker = [{rank = 1, kill = {after = 1.5}}]",
+            "worker[0].kill.after: found 1.5, expected an integer >= 0",
+        ),
+        (
+            "worker = [{rank = 1, kill = {after = 2}, silent = {after = 2}}]",
+            "worker[0].silent.after: found 2, expected less than kill.after = 2",
+        ),
+        (
+            "worker = [{rank = 1, pauses = [[1, 2], [2, 1]]}]",
+            "worker[0].pauses: found [[1, 2], [2, 1]], expected a list of [at, seconds], at >= 0, "
+            "seconds > 0, one after the other",
+        ),
+        (
+            'worker = [{rank = 1, pauses = [[1, "x"]]}]',
+            'worker[0].pauses: found [[1, "x"]], expected a list of [at, seconds], at >= 0, '
+            "seconds > 0, one after the other",
+        ),
+        (
+            "worker = [{rank = 1, corrupt = {rate = 1.5}}]",
+            "worker[0].corrupt.rate: found 1.5, expected 0..1",
+        ),
+        (
+            'worker = [{rank = 1, corrupt = {kind = "any"}}]',
+            "worker[0].corrupt.rate: found nothing, expected a number 0..1",
+        ),
+        (
+            'worker = [{rank = 1, corrupt = {rate = 1, kind = "zero"}}]',
+            'worker[0].corrupt.kind: found "zero", expected "bit-flip" or "wrong-block" or '
+            '"stale-job" or "any"',
+        ),
+        (
+            'worker = [{rank = 1, service = {distribution = "pareto", mean = 0}}]',
+            "worker[0].service.mean: found 0, expected > 0",
+        ),
+    ],
+)
+def test_mistakes_about_faults(write, faults, message):
+    assert refusal(write(f"[faults]\n{faults}")) == f"quickstart.toml: [faults] {message}"
+
+
+def test_mistakes_in_arrays_of_tables_are_placed(write):
+    text = FAULTS + "[[faults.worker]]\nrank = 3\nslow = 2\n"
+    message = '[faults] worker[2].slow: unknown key; did you mean "slowdown"?'
+    assert refusal(write(text)) == f"quickstart.toml: {message}"
+
+
+def test_silence_without_a_timeout(write):
+    path = write(FAULTS)
+    Path(path).write_text(Path(path).read_text().replace("timeout = 2.5", ""))
+    assert refusal(path) == (
+        "quickstart.toml: [workers] timeout: found nothing, "
+        "expected a number > 0 with [faults] worker[0].silent, else the run hangs"
+    )
+    assert load(path, ["workers.timeout=1"]).workers.timeout == 1.0
+
+
+def test_compared_codes(write):
+    job = load(
+        write(
+            """
+[code]
+scheme = "mds"
+tasks = 9
+redundancy = 1.5
+[compare]
+codes = [{scheme = "uncoded"}, {}, {name = "checked", verify = "freivalds"}]
+stragglers = [0, 2]
+"""
+        )
+    )
+    assert job.codes == (
+        ("uncoded", CodeSection(tasks=9)),
+        ("mds", job.code),
+        ("checked", CodeSection(scheme="mds", tasks=9, redundancy=1.5, verify="freivalds")),
+    )
+    assert job.stragglers == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("compare", "message"),
+    [
+        ("", "codes: found nothing, expected a list of one or more tables with keys of [code]"),
+        (
+            "codes = []",
+            "codes: found [], expected a list of one or more tables with keys of [code]",
+        ),
+        (
+            'codes = ["mds"]',
+            'codes: found ["mds"], expected a list of one or more tables with keys of [code]',
+        ),
+        (
+            "codes = [{}]\nstragglers = []",
+            "stragglers: found [], expected a list of different integers >= 0",
+        ),
+        (
+            "codes = [{}]\nstragglers = [1, 2, 1]",
+            "stragglers: found [1, 2, 1], expected a list of different integers >= 0",
+        ),
+        (
+            "codes = [{}]\nstragglers = [1, 2.5]",
+            "stragglers: found [1, 2.5], expected a list of different integers >= 0",
+        ),
+        ("codes = [{}, {tasks = 0}]", "codes[1].tasks: found 0, expected >= 1"),
+        ("codes = [{task = 3}]", 'codes[0].task: unknown key; did you mean "tasks"?'),
+        ("codes = [{oneshot = true}]", "codes[0].oneshot: unknown key; it belongs in [baseline]"),
+        (
+            'codes = [{name = "x"}, {name = ""}]',
+            'codes[1].name: found "", expected a label of 1..24 bytes',
+        ),
+        (
+            f'codes = [{{name = "{"é" * 13}"}}]',
+            f'codes[0].name: found "{"é" * 13}", expected a label of 1..24 bytes',
+        ),
+        (
+            'codes = [{name = "a\\nb"}]',
+            'codes[0].name: found "a\\nb", expected a label of 1..24 bytes',
+        ),
+        (
+            'codes = [{name = "x"}, {scheme = "lt"}, {name = "x"}]',
+            'codes[2].name: found "x", expected another label than that of codes[0]',
+        ),
+        (
+            'codes = [{name = "lt"}, {scheme = "lt"}]',
+            'codes[1].name: found "lt", expected another label than that of codes[0]',
+        ),
+        (
+            "codes = [{}, {tasks = 4}]",
+            'codes[1].name: found "mds", expected another label than that of codes[0]',
+        ),
+        (
+            'codes = [{}, {scheme = "uncoded", redundancy = 1.25}]',
+            'codes[1].redundancy: found 1.25, expected 1.0 with scheme = "uncoded"; '
+            'use scheme = "mds"',
+        ),
+        (
+            'codes = [{}, {name = "dots", scheme = "matdot"}]',
+            'codes[1].tasks: found 8, expected an odd number, 2 p - 1, with scheme = "matdot"',
+        ),
+        (
+            'codes = [{}, {scheme = "matdot", tasks = 2}]',
+            'codes[1].tasks: found 2, expected an odd number, 2 p - 1, with scheme = "matdot"',
+        ),
+    ],
+)
+def test_mistakes_about_comparisons(write, compare, message):
+    text = f'[code]\nscheme = "mds"\nredundancy = 1.5\n[compare]\n{compare}'
+    assert refusal(write(text)) == f"quickstart.toml: [compare] {message}"
 
 
 @pytest.mark.parametrize(
@@ -380,6 +678,8 @@ def test_malformed_overrides(write, override):
         ("resolutions.digits=3", '[resolutions]: unknown key; did you mean "resolution"?'),
         ("job.name.x=3", "[job] name: found {x = 3}, expected a name"),
         ("code.redundancy=1.5", '[code] redundancy: found 1.5, expected 1.0 with scheme = "unc'),
+        ("compare.codes=[{}, {task=3}]", "[compare] codes[1].task: unknown key; did you mean"),
+        ("faults.worker=[{rank=0}]", "[faults] worker[0].rank: found 0, expected >= 1"),
     ],
 )
 def test_bad_overrides_are_named(write, override, message):
