@@ -4,7 +4,7 @@ import h5py
 import pytest
 
 from hpcrefine.errors import InputError
-from hpcrefine.record import schema
+from hpcrefine.record import layout, schema
 from hpcrefine.record.reader import read
 from hpcrefine.record.writer import RecordWriter
 
@@ -120,8 +120,6 @@ def test_bad_rows_leave_the_record_as_it_was(interrupted, row):
 
 
 def test_of_two_that_resume_at_once_one_is_refused(interrupted, monkeypatch):
-    from hpcrefine.record import layout
-
     create, others = layout.create, []
 
     def let_another_be_first(path, *arguments, **options):
