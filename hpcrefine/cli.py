@@ -89,9 +89,13 @@ def _parser() -> argparse.ArgumentParser:
     report = words.add_parser("report", help="print tables of records")
     report.add_argument("records", nargs="+", type=Path, metavar="FILE")
     report.add_argument("--json", action="store_true", help="print JSON instead")
-    report.add_argument("--csv", type=Path, metavar="DIR", help="write a CSV file per record too")
-    report.add_argument(
+    report.add_argument("--csv", type=Path, metavar="DIR", help="write a CSV file per table too")
+    tables = report.add_mutually_exclusive_group()
+    tables.add_argument(
         "--phases", action="store_true", help="say where the time of each resolution went"
+    )
+    tables.add_argument(
+        "--codes", action="store_true", help="compare codes in one table over all records"
     )
     report.set_defaults(call=_report)
 
@@ -211,7 +215,13 @@ def _threads_asked_for(path: str, overrides: Sequence[str]) -> int | None:
 def _report(options: argparse.Namespace) -> int:
     from hpcrefine.report import report
 
-    shown = report(options.records, json=options.json, csv=options.csv, phases=options.phases)
+    shown = report(
+        options.records,
+        json=options.json,
+        csv=options.csv,
+        phases=options.phases,
+        codes=options.codes,
+    )
     print(shown, end="")
     return 0
 

@@ -14,7 +14,7 @@ from hpcrefine.record import schema
 
 # SWMR needs the file format of HDF5 1.10; nothing newer, so that older tools read the record.
 _LIBRARY = ("v110", "v110")
-_CHUNK_ROWS = {"workers": 64, "jobs": 64, "layers": 128, "tasks": 512}
+_CHUNK_ROWS = {"workers": 64, "jobs": 64, "layers": 128, "tasks": 512, "events": 32}
 
 
 @contextlib.contextmanager
@@ -22,10 +22,18 @@ def replacement(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; on success it takes the place of `path`.
 
     An exception inside removes whatever stands under the temporary name.
+
+    Raises
+    ------
+    OSError
+        Another process has put a file at `path` in the meantime.
     """
+    before = _identity(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield temporary
+        if _identity(path) != before:
+            raise FileExistsError("another process has replaced it in the meantime")
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -69,6 +77,14 @@ def create(
         file.close()
         raise
     return file
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _create_table(file: h5py.File, name: str, rows: NDArray[np.void]) -> None:

@@ -27,9 +27,9 @@ class Record:
         The file it was read from.
     attributes, environment : dict
         Attributes of the file and of its group ``environment``, as Python values.
-    workers, jobs, layers, tasks : ndarray
+    workers, jobs, layers, tasks, events : ndarray
         Structured arrays, one field per column of :data:`hpcrefine.record.schema.TABLES`,
-        strings decoded. Layers and tasks belong to jobs that are there.
+        strings decoded. Layers, tasks and events belong to jobs that are there.
     """
 
     path: Path
@@ -39,6 +39,7 @@ class Record:
     jobs: NDArray[np.void]
     layers: NDArray[np.void]
     tasks: NDArray[np.void]
+    events: NDArray[np.void]
 
     @property
     def complete(self) -> bool:
@@ -47,7 +48,17 @@ class Record:
 
 
 @dataclass(frozen=True)
-class _Stored:
+class Stored:
+    """What a record holds, tables as in the file: strings as bytes, jobs that are finished.
+
+    Attributes
+    ----------
+    attributes, environment : dict
+        As in :class:`Record`.
+    tables : dict of str to ndarray
+        Structured arrays of type :func:`hpcrefine.record.schema.dtype`, by name.
+    """
+
     attributes: dict[str, Any]
     environment: dict[str, Any]
     tables: dict[str, NDArray[np.void]]
@@ -64,7 +75,7 @@ def read(path: str | os.PathLike[str]) -> Record:
     Returns
     -------
     Record
-        The finished jobs with all their layers and tasks.
+        The finished jobs with all their layers, tasks and events.
 
     Raises
     ------
@@ -94,9 +105,7 @@ def seal(path: str | os.PathLike[str]) -> None:
         As :func:`read`, or the file is still being written, or its directory is not writable.
     """
     path = Path(path)
-    if path.is_file() and state.is_live(path):
-        raise InputError(f"{path}: still open in a process; expected a run that has ended")
-    stored = _load(path)
+    stored = load_ended(path)
     if not state.left_open(path):
         return
     try:
@@ -106,7 +115,25 @@ def seal(path: str | os.PathLike[str]) -> None:
         raise InputError(f"{path}: cannot be replaced by a sealed copy: {error}") from error
 
 
-def _load(path: Path) -> _Stored:
+def load_ended(path: Path) -> Stored:
+    """Load a record that no process is writing.
+
+    Parameters
+    ----------
+    path : Path
+        A record whose run has ended.
+
+    Raises
+    ------
+    InputError
+        As :func:`read`, or the file is still being written.
+    """
+    if path.is_file() and state.is_live(path):
+        raise InputError(f"{path}: still open in a process; expected a run that has ended")
+    return _load(path)
+
+
+def _load(path: Path) -> Stored:
     try:
         if not state.is_hdf5(path):
             raise InputError(f"{path}: not an HDF5 file; expected a record of hpcrefine")
@@ -140,7 +167,7 @@ def _check_format(path: Path, file: h5py.File) -> None:
         raise InputError(f"{path}: damaged record: without attributes {', '.join(missing)}")
 
 
-def _load_tables(path: Path, file: h5py.File) -> _Stored:
+def _load_tables(path: Path, file: h5py.File) -> Stored:
     # In a live file this order counts, the reverse of the writer's: first whether it is complete,
     # then the jobs, then the rows that belong to them and were written before.
     attributes = _plain(file.attrs)
@@ -149,17 +176,19 @@ def _load_tables(path: Path, file: h5py.File) -> _Stored:
     tables = {name: _load_table(path, file, name, version) for name in schema.TABLES}
     numbers = tables["jobs"]["job"]
     numbers = numbers[numbers != schema.NO_JOB]
-    for name in ("jobs", "layers", "tasks"):
+    for name in ("jobs", "layers", "tasks", "events"):
         tables[name] = tables[name][np.isin(tables[name]["job"], numbers)]
-    return _Stored(attributes, environment, tables)
+    return Stored(attributes, environment, tables)
 
 
 def _load_table(path: Path, file: h5py.File, name: str, version: int) -> NDArray[np.void]:
+    if schema.since(name) > version:
+        return np.empty(0, schema.dtype(name))
     stored = file[name][:]
     rows = np.empty(len(stored), schema.dtype(name))
     for column in schema.TABLES[name]:
         if column.since > version:
-            rows[column.name] = np.nan
+            rows[column.name] = column.absent
         elif column.name not in (stored.dtype.names or ()):
             raise InputError(f"{path}: table {name} lacks column {column.name}")
         else:

@@ -6,6 +6,10 @@ History of the format's versions:
 2. Phases of ``ready``: columns ``prepare``, ``transfer``, ``compute``, ``refine``, ``decode`` of
    ``layers``, column ``refine`` of ``tasks``; older records have NaN there. ``jobs.variant`` takes
    any label of up to 32 bytes.
+3. Codes, faults and resumed runs: table ``events``; columns ``session`` of ``workers``; ``scheme``,
+   ``stragglers``, ``dead``, ``sent_bytes``, ``received_bytes`` of ``jobs``; ``computed``,
+   ``decoding``, ``checking`` of ``layers``; ``attempt`` of ``tasks``, whose ``status`` may be
+   ``rejected``. Older records have the columns' ``absent`` values there, and no events.
 
 Strings have fixed lengths, since a file in SWMR mode takes no variable-length data.
 """
@@ -18,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORMAT = "hpcrefine"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 ENVIRONMENT = "environment"
 ATTRIBUTES = (
     "format",
@@ -36,6 +40,8 @@ PHASES = ("prepare", "transfer", "compute", "refine", "decode")
 
 #: Job id of rows that were allocated but never written (a writer killed in between).
 NO_JOB = -1
+
+_ABSENT: dict[str, float | int | str | bool] = {"f": np.nan, "i": -1, "S": "", "b": False}
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,9 @@ class Column:
     values : tuple of str
         The only values a string column may take; empty where anything goes.
     since : int
-        Version of the format that brought it; float columns of older records are read as NaN.
+        Version of the format that brought it.
+    older : int, optional
+        What it holds in older records, where that is not the usual NaN, -1, "" or False.
     """
 
     name: str
@@ -64,6 +72,12 @@ class Column:
     meaning: str
     values: tuple[str, ...] = ()
     since: int = 1
+    older: int | None = None
+
+    @property
+    def absent(self) -> float | int | str | bool:
+        """Value in records of a version older than the column."""
+        return _ABSENT[np.dtype(self.dtype).kind] if self.older is None else self.older
 
 
 TABLES: dict[str, tuple[Column, ...]] = {
@@ -74,6 +88,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("cpus", "S64", "1", "affinity list, such as 0-1"),
         Column("threads", "i4", "1", "threads of the kernel"),
         Column("kernel", "S16", "1", "kernel of the digit products"),
+        Column("session", "i4", "1", "0: first start, 1: first resume, ..", since=3, older=0),
     ),
     "jobs": (
         Column("job", "i8", "1", "id of the job, unique in the file"),
@@ -95,6 +110,11 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "layered: its integers against the exact ones; others: their error against rounding",
             ("exact", "exact (sampled)", "within rounding", "wrong", "unchecked"),
         ),
+        Column("scheme", "S16", "1", "name of the code; empty for oneshot", since=3),
+        Column("stragglers", "i4", "1", "workers slowed down on purpose", since=3),
+        Column("dead", "i4", "1", "workers dead or given up by the end of the job", since=3),
+        Column("sent_bytes", "f8", "B", "to workers by messages, shared memory apart", since=3),
+        Column("received_bytes", "f8", "B", "from workers by messages, likewise", since=3),
     ),
     "layers": (
         Column("job", "i8", "1", "id of the job"),
@@ -117,6 +137,16 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("tasks_purged", "i4", "1", "tasks that were called off"),
         Column("tasks_lost", "i4", "1", "tasks of workers that died or sent rubbish"),
         Column("met_deadline", "?", "1", "ready in time"),
+        Column(
+            "computed",
+            "f8",
+            "1",
+            "digit products that workers computed up to full size, late ones and copies included; "
+            "redundant work = computed / minijobs - 1",
+            since=3,
+        ),
+        Column("decoding", "f8", "s", "of decode: solving for missing blocks", since=3),
+        Column("checking", "f8", "s", "of decode: verifying results", since=3),
     ),
     "tasks": (
         Column("job", "i8", "1", "id of the job"),
@@ -128,7 +158,30 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("received", "f8", "s", "since the job's start"),
         Column("compute", "f8", "s", "digit products, on the worker"),
         Column("refine", "f8", "s", "integers to a resolution, on the worker", since=2),
-        Column("status", "S8", "1", "what became of it", ("used", "late", "purged", "lost")),
+        Column(
+            "status",
+            "S8",
+            "1",
+            "what became of it; rejected: found wrong",
+            ("used", "late", "purged", "lost", "rejected"),
+        ),
+        Column(
+            "attempt", "i4", "1", "0: first hand-out, 1 ..: copies, re-issues", since=3, older=0
+        ),
+    ),
+    "events": (
+        Column("job", "i8", "1", "id of the job during or before which it happened", since=3),
+        Column("time", "f8", "s", "since the run's start", since=3),
+        Column("rank", "i4", "1", "rank of the worker", since=3),
+        Column(
+            "kind",
+            "S16",
+            "1",
+            "what happened to the worker",
+            ("died", "silent", "lied", "dropped", "left"),
+            since=3,
+        ),
+        Column("detail", "S128", "1", "one line for people", since=3),
     ),
 }
 
@@ -141,6 +194,11 @@ def dtype(table: str) -> np.dtype[np.void]:
 def text_dtype(table: str) -> np.dtype[np.void]:
     """Compound type of a table as the reader hands it out (strings as ``U``)."""
     return np.dtype([(c.name, c.dtype.replace("S", "U")) for c in TABLES[table]])
+
+
+def since(table: str) -> int:
+    """Version of the format that brought a table."""
+    return min(column.since for column in TABLES[table])
 
 
 def units(table: str) -> tuple[str, ...]:

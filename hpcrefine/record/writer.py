@@ -1,7 +1,8 @@
 """Writing a record while the run goes on: a run killed at any moment leaves its finished jobs."""
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 import hpcrefine
 from hpcrefine.errors import InputError
-from hpcrefine.record import layout, schema, state
+from hpcrefine.record import layout, reader, schema, state
 
 
 def check_output(path: str | os.PathLike[str], force: bool = False) -> None:
@@ -48,6 +49,33 @@ def check_output(path: str | os.PathLike[str], force: bool = False) -> None:
         raise InputError(f"{path}: another run is writing it; wait for its end or name another")
 
 
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    try:
+        with layout.replacement(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise InputError(f"{path}: cannot be created: {error}") from error
+
+
+def _load_interrupted(path: Path) -> reader.Stored:
+    stored = reader.load_ended(path)
+    if stored.attributes["complete"]:
+        raise InputError(f"{path}: a complete record; expected one whose run was interrupted")
+    version = stored.attributes["format_version"]
+    if version != schema.FORMAT_VERSION:
+        # Jobs of before would lack what is known of those to come.
+        raise InputError(
+            f"{path}: format_version {version}; expected {schema.FORMAT_VERSION} to go on with: "
+            "run its job anew"
+        )
+    return stored
+
+
+def _pack_workers(rows: Sequence[Mapping[str, Any]], session: int) -> NDArray[np.void]:
+    return schema.pack("workers", [{**row, "session": session} for row in rows])
+
+
 class RecordWriter:
     """One record, open for appending; rank 0 alone has it.
 
@@ -64,7 +92,7 @@ class RecordWriter:
     environment : mapping
         What :func:`hpcrefine.record.environment.collect` gives.
     workers : sequence of mapping
-        Rows of the table ``workers``.
+        Rows of the table ``workers``; the writer itself fills in ``session``.
     force : bool
         Replace an existing file, once the new one stands.
     locking : bool, optional
@@ -93,8 +121,8 @@ class RecordWriter:
         if kind not in schema.KINDS:
             raise ValueError(f"kind {kind!r} is none of {', '.join(schema.KINDS)}")
         self.path = Path(path)
-        self._seen: set[int] = set()
-        tables = {"workers": schema.pack("workers", workers)}
+        self._finished: set[int] = set()
+        tables = {"workers": _pack_workers(workers, session=0)}
         attributes = {
             "format": schema.FORMAT,
             "format_version": schema.FORMAT_VERSION,
@@ -105,22 +133,67 @@ class RecordWriter:
             "complete": np.False_,
         }
         check_output(self.path, force)
-        try:
-            with layout.replacement(self.path) as temporary:
-                file = layout.create(temporary, attributes, environment, tables, locking=locking)
-                # From here on the file is consistent, whatever happens to this process.
-                file.swmr_mode = True
-                self._lock = None if locking is False else state.hold(temporary)
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be created: {error}") from error
-        self._file = file
-        self._tables: dict[str, h5d.DatasetID] = {}
+        with _replacing(self.path) as temporary:
+            self._begin(temporary, attributes, environment, tables, locking)
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        workers: Sequence[Mapping[str, Any]],
+        locking: bool | None = None,
+    ) -> Self:
+        """Go on with the record of a run that did not come to its end.
+
+        Its finished jobs are copied to a new file, which replaces it: a kill at any moment leaves
+        the one or the other whole. Attributes and environment stay as they were.
+
+        Parameters
+        ----------
+        path : path-like
+            The record.
+        workers : sequence of mapping
+            Rows of the table ``workers``, added as those of one more session.
+        locking : bool, optional
+            As for a new record. Without locks nobody can tell that a record is being written: then
+            the caller must know that its run has ended.
+
+        Returns
+        -------
+        RecordWriter
+            With the jobs that are there as :attr:`finished`.
+
+        Raises
+        ------
+        InputError
+            No such record, one that is complete or still being written or of another version of
+            the format, or it cannot be replaced.
+        KeyError, ValueError
+            A worker's row is not of the schema.
+        """
+        writer = cls.__new__(cls)
+        writer.path = Path(path)
+        with _replacing(writer.path) as temporary:
+            stored = _load_interrupted(writer.path)
+            tables = dict(stored.tables)
+            writer._finished = set(tables["jobs"]["job"].tolist())
+            session = int(tables["workers"]["session"].max(initial=0)) + 1
+            tables["workers"] = np.concatenate([tables["workers"], _pack_workers(workers, session)])
+            writer._begin(temporary, stored.attributes, stored.environment, tables, locking)
+        return writer
+
+    @property
+    def finished(self) -> frozenset[int]:
+        """Ids of the jobs that are in the record."""
+        return frozenset(self._finished)
 
     def append(
         self,
         job: Mapping[str, Any],
         layers: Sequence[Mapping[str, Any]],
         tasks: Sequence[Mapping[str, Any]],
+        events: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """Write one finished job; when this returns the job survives a kill.
 
@@ -128,7 +201,7 @@ class RecordWriter:
         ----------
         job : mapping
             Row of the table ``jobs``; its id is new and not negative.
-        layers, tasks : sequence of mapping
+        layers, tasks, events : sequence of mapping
             The job's rows of these tables.
 
         Raises
@@ -141,10 +214,11 @@ class RecordWriter:
         packed = {
             "tasks": schema.pack("tasks", tasks),
             "layers": schema.pack("layers", layers),
+            "events": schema.pack("events", events),
             "jobs": schema.pack("jobs", [job]),
         }
         number = int(packed["jobs"]["job"][0])
-        if number < 0 or number in self._seen:
+        if number < 0 or number in self._finished:
             raise ValueError(f"table jobs, column job: {number} is negative or there already")
         for name, rows in packed.items():
             if np.any(rows["job"] != number):
@@ -153,7 +227,7 @@ class RecordWriter:
         # that sees the job sees all of it, after a kill too.
         for name, rows in packed.items():
             self._extend(name, rows)
-        self._seen.add(number)
+        self._finished.add(number)
 
     def close(self, complete: bool = True) -> None:
         """Close the file; a second call does nothing.
@@ -186,6 +260,20 @@ class RecordWriter:
         trace: TracebackType | None,
     ) -> None:
         self.close(complete=kind is None)
+
+    def _begin(
+        self,
+        path: Path,
+        attributes: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        tables: Mapping[str, NDArray[np.void]],
+        locking: bool | None,
+    ) -> None:
+        self._tables: dict[str, h5d.DatasetID] = {}
+        self._file = layout.create(path, attributes, environment, tables, locking=locking)
+        # From here on the file is consistent, whatever happens to this process.
+        self._file.swmr_mode = True
+        self._lock = None if locking is False else state.hold(path)
 
     def _extend(self, name: str, rows: NDArray[np.void]) -> None:
         if len(rows) == 0:

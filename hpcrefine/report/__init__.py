@@ -5,14 +5,20 @@ from pathlib import Path
 
 from hpcrefine.errors import InputError
 from hpcrefine.record.reader import read
-from hpcrefine.report import render
+from hpcrefine.report import export, render
+from hpcrefine.report.codes import Codes, compare
 from hpcrefine.report.tables import Table, summarise
 
 __all__ = ["report"]
 
 
 def report(
-    paths: Sequence[Path], *, json: bool = False, csv: Path | None = None, phases: bool = False
+    paths: Sequence[Path],
+    *,
+    json: bool = False,
+    csv: Path | None = None,
+    phases: bool = False,
+    codes: bool = False,
 ) -> str:
     """Report on records.
 
@@ -23,9 +29,12 @@ def report(
     json : bool
         Give one JSON list of all instead of text.
     csv : Path, optional
-        Also write one CSV file per record into this directory, named after the record.
+        Also write one CSV file per table into this directory, named after its record, or
+        ``codes.csv``.
     phases : bool
         Say where the time of each resolution went, instead.
+    codes : bool
+        Compare codes in one table over all records, instead.
 
     Returns
     -------
@@ -37,23 +46,29 @@ def report(
     InputError
         A record cannot be read, or a CSV file cannot be written.
     """
-    tables = [summarise(read(path)) for path in paths]
-    written = [] if csv is None else _write_csv(csv, [Path(path) for path in paths], tables)
+    tables: list[Table] | list[Codes]
+    if codes:
+        compared = compare(map(read, paths))
+        tables, names, shown = [compared], ["codes"], [render.codes(compared)]
+    else:
+        tables = [summarise(read(path)) for path in paths]
+        names = [Path(path).stem for path in paths]
+        shown = [(render.phases if phases else render.text)(table) for table in tables]
+    written = [] if csv is None else _write_csv(csv, names, [export.as_csv(t) for t in tables])
     if json:
-        return render.as_json(tables) + "\n"
-    shown = map(render.phases if phases else render.text, tables)
+        return export.as_json(tables) + "\n"
     return "\n".join([*shown, *(f"wrote {path}\n" for path in written)])
 
 
-def _write_csv(directory: Path, paths: list[Path], tables: list[Table]) -> list[Path]:
-    targets = [directory / f"{path.stem}.csv" for path in paths]
+def _write_csv(directory: Path, names: list[str], texts: list[str]) -> list[Path]:
+    targets = [directory / f"{name}.csv" for name in names]
     twice = sorted({target.name for target in targets if targets.count(target) > 1})
     if twice:
         raise InputError(f"{directory}: several records would be written to {', '.join(twice)}")
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for target, table in zip(targets, tables, strict=True):
-            target.write_text(render.as_csv(table))
+        for target, text in zip(targets, texts, strict=True):
+            target.write_text(text)
     except OSError as error:
         raise InputError(f"{directory}: cannot write CSV files: {error}") from error
     return targets

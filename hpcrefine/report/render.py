@@ -1,24 +1,32 @@
-"""Tables for people (text), for programs (JSON) and for spreadsheets (CSV)."""
+"""Tables as text for people."""
 
-import csv
 import io
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
-from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
 from hpcrefine.record.schema import PHASES, TABLES
+from hpcrefine.report.codes import Codes
+from hpcrefine.report.codes import Row as CodeRow
+from hpcrefine.report.run import Event, Run
 from hpcrefine.report.statistics import SMALLEST, UNSTABLE, Summary
 from hpcrefine.report.tables import Row, Table
 
 # Wide enough for any table: text that goes to a file or a pipe must not be cut.
 _WIDTH = 10_000
 _TIME_UNITS = (("s", 1.0), ("ms", 1e3), ("us", 1e6))
+_BYTE_UNITS = (("GB", 1e-9), ("MB", 1e-6), ("kB", 1e-3), ("B", 1.0))
+_TEXT = ("variant", "scheme", "verdict")
+_MISHAPS = {
+    "died": "died",
+    "silent": "went silent",
+    "lied": "sent wrong results",
+    "dropped": "was dropped",
+}
+_MOST_EVENTS = 10
 
 
 def text(table: Table) -> str:
@@ -49,10 +57,12 @@ def phases(table: Table) -> str:
     lines = [_title(table)]
     if rows:
         unit, scale = _time_unit(rows)
-        headings = ["variant", "layer", *(f"{phase} [{unit}]" for phase in PHASES)]
+        apart = _differ(table)
+        headings = ["variant", *(["stragglers"] if apart else []), "layer"]
+        headings += [f"{phase} [{unit}]" for phase in PHASES]
         cells = [
             [
-                *(row.variant, str(row.layer)),
+                *_group_cells(row, apart),
                 *(_number(row.phases[phase] * scale, ".4g") for phase in PHASES),
                 _number(row.ready.median * scale, ".4g"),
             ]
@@ -72,53 +82,74 @@ def _meanings() -> Iterator[tuple[str, str]]:
             yield column.name, column.meaning.removeprefix("of ready: ")
 
 
-def as_json(tables: Sequence[Table]) -> str:
-    """Render tables as a JSON list, times in seconds, NaN and infinity as ``null``."""
-    return json.dumps([_finite(asdict(table)) for table in tables], indent=2, allow_nan=False)
+def codes(table: Codes) -> str:
+    """Render codes side by side; ends with a newline."""
+    lines = [line for run in table.runs for line in (_title(run), *_run_notes(run))]
+    if table.rows:
+        lines += ["", _codes_grid(table.rows), "", *_codes_caption(table)]
+    else:
+        lines.append("no finished job to report (warm-ups do not count)")
+    return "\n".join([*lines, *_codes_warnings(table)]) + "\n"
 
 
-def as_csv(table: Table) -> str:
-    """Render a table as CSV: a line per variant and layer, units in the header, NaN empty."""
-    run = {name: getattr(table, name) for name in ("file", "name", "kind", "workers", "kernel")} | {
-        "threads": table.threads,
-        "shape": table.shape,
-    }
-    lines = [run | dict(_flat(row)) for row in table.rows]
-    header = lines[0] if lines else run
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(f"{name} [{_unit(name)}]" for name in header)
-    for line in lines:
-        writer.writerow("" if _is_nan(value) else value for value in line.values())
-    return out.getvalue()
-
-
-def _title(table: Table) -> str:
+def _title(run: Run) -> str:
     parts = [
-        table.name,
-        table.kind,
-        f"{table.workers} workers and the master",
-        f"kernel {table.kernel} with {table.threads} threads" if table.kernel else "",
-        table.shape,
+        run.name,
+        run.kind,
+        f"{run.workers} workers and the master",
+        f"kernel {run.kernel} with {run.threads} threads" if run.kernel else "",
+        run.shape,
     ]
-    return f"{table.file}: " + "; ".join(part for part in parts if part)
+    return f"{run.file}: " + "; ".join(part for part in parts if part)
 
 
 def _grid(table: Table) -> str:
     unit, scale = _time_unit(table.rows)
     deadlines = any(not math.isnan(row.met_deadline) for row in table.rows)
-    headings = ["variant", "layer", "jobs", "digit products", "share"]
+    apart = _differ(table)
+    headings = ["variant", *(["stragglers"] if apart else []), "layer"]
+    headings += ["jobs", "digit products", "share"]
     headings += [f"median [{unit}]", f"95 % interval [{unit}]", f"p99 [{unit}]", "speed"]
     headings += ["error bound", "relative", "measured", "used", "late", "purged", "lost"]
     headings += ["in time"] if deadlines else []
-    return _markdown([*headings, "verdict"], [_cells(row, scale, deadlines) for row in table.rows])
+    cells = ([*_group_cells(row, apart), *_cells(row, scale, deadlines)] for row in table.rows)
+    return _markdown([*headings, "verdict"], cells)
+
+
+def _codes_grid(rows: Sequence[CodeRow]) -> str:
+    unit, scale = _best_unit(_smallest(row.first.median for row in rows))
+    parts, part = _best_unit(_smallest(t for row in rows for t in (row.decoding, row.checking)))
+    sizes = (size for row in rows for size in (row.sent_bytes, row.received_bytes))
+    volume, per_byte = _best_unit(_smallest(sizes), _BYTE_UNITS)
+    headings = ["stragglers", "dead", "variant", "scheme", "jobs", "lost"]
+    for which in ("first", "last"):
+        headings += [f"{which} [{unit}]", f"{which} 95 % [{unit}]", f"{which} p99 [{unit}]"]
+    headings += ["ratio", "redundant [%]", f"sent [{volume}]", f"received [{volume}]"]
+    headings += [f"decoding [{parts}]", f"checking [{parts}]", "tasks lost", "verdict"]
+    cells = [
+        [
+            *(_count(row.stragglers), _count(row.dead), row.variant, row.scheme or "-"),
+            *(str(row.jobs), str(row.lost)),
+            *_summary_cells(row.first, scale),
+            *_summary_cells(row.last, scale),
+            _number(row.ratio, ".3f"),
+            _number(100 * row.redundant_work, ".1f"),
+            _number(row.sent_bytes * per_byte, ".4g"),
+            _number(row.received_bytes * per_byte, ".4g"),
+            _number(row.decoding * part, ".4g"),
+            _number(row.checking * part, ".4g"),
+            _number(row.tasks_lost, ".4g"),
+            row.verdict,
+        ]
+        for row in rows
+    ]
+    return _markdown(headings, cells)
 
 
 def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     grid = Grid(box=box.MARKDOWN)
     for heading in headings:
-        text = heading in ("variant", "verdict")
-        grid.add_column(heading, justify="left" if text else "right", no_wrap=True)
+        grid.add_column(heading, justify="left" if heading in _TEXT else "right", no_wrap=True)
     for cells in rows:
         grid.add_row(*cells)
     out = io.StringIO()
@@ -126,18 +157,26 @@ def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines() if line.strip())
 
 
+def _group_cells(row: Row, apart: bool) -> list[str]:
+    return [row.variant, *([_count(row.stragglers)] if apart else []), str(row.layer)]
+
+
+def _summary_cells(times: Summary, scale: float) -> list[str]:
+    interval = f"{_number(times.low * scale, '.4g')} .. {_number(times.high * scale, '.4g')}"
+    return [
+        _number(times.median * scale, ".4g"),
+        "-" if math.isnan(times.low) else interval,
+        _number(times.p99 * scale, ".4g"),
+    ]
+
+
 def _cells(row: Row, scale: float, deadlines: bool) -> list[str]:
     ready = row.ready
-    interval = f"{_number(ready.low * scale, '.4g')} .. {_number(ready.high * scale, '.4g')}"
     return [
-        row.variant,
-        str(row.layer),
         str(row.jobs) if ready.count == row.jobs else f"{ready.count} of {row.jobs}",
         _number(row.digit_products, ".4g"),
         _number(row.share, ".3f"),
-        _number(ready.median * scale, ".4g"),
-        "-" if math.isnan(ready.low) else interval,
-        _number(ready.p99 * scale, ".4g"),
+        *_summary_cells(ready, scale),
         _number(row.speed, ".2f"),
         _number(row.error_bound, ".1e"),
         _number(row.relative_bound, ".1e"),
@@ -152,38 +191,111 @@ def _cells(row: Row, scale: float, deadlines: bool) -> list[str]:
 
 
 def _caption(table: Table) -> list[str]:
-    clock = "rank 0's clock" if table.kind == "measured" else "the simulated clock"
-    lines = [f"Times since the job's start on {clock}; tasks are means per job."]
+    lines = [f"Times since the job's start on {_clock(table)}; tasks are means per job."]
     if math.isnan(table.baseline):
         return [*lines, "No one-shot job to compare with: no speed."]
     unit, scale = _best_unit(table.baseline)
     base = f"{table.baseline * scale:.4g} {unit}"
+    if _differ(table):
+        fewest = min(row.stragglers for row in table.rows if row.variant == "oneshot")
+        base += f" with {_count(fewest)} stragglers"
     return [*lines, f"Speed: median of one-shot, {base}, over the row's median."]
 
 
+def _codes_caption(table: Codes) -> Iterator[str]:
+    clocks = " and ".join(dict.fromkeys(map(_clock, table.runs)))
+    yield f"First and last resolution: medians of times since the job's start on {clocks}."
+    yield "Redundant: digit products computed over those wanted, minus 1."
+    yield (
+        "Redundant, bytes in messages and tasks lost are means per job; decoding and checking are "
+        "medians."
+    )
+    yield "Lost jobs do not count in last, redundant, decoding and checking."
+    if table.bases:
+        yield "Ratio: median of last over that of the base with as many stragglers and dead:"
+    for base in table.bases:
+        unit, scale = _best_unit(base.seconds)
+        scheme = f" ({base.scheme})" if base.scheme not in ("", base.variant) else ""
+        group = f"{_count(base.stragglers)} stragglers, {_count(base.dead)} dead"
+        yield f"  {group}: {base.variant}{scheme}, {base.seconds * scale:.4g} {unit}"
+
+
+def _clock(run: Run) -> str:
+    return "rank 0's clock" if run.kind == "measured" else "the simulated clock"
+
+
 def _notes(table: Table) -> Iterator[str]:
-    if not table.complete:
-        yield f"note: run was interrupted: {table.finished} finished jobs"
-    if table.warmups:
-        yield f"note: {table.warmups} warm-ups left out"
-    if table.stopped or table.lost:
-        yield f"note: {table.stopped} jobs were stopped early, {table.lost} lost"
-    few = [row for row in table.rows if row.ready.count < SMALLEST]
+    yield from _run_notes(table)
+    apart = _differ(table)
+    labels = [_label(row, apart) for row in table.rows]
+    yield from _time_warnings(zip(labels, (row.ready for row in table.rows), strict=True))
+    yield from _wrong_warnings(zip(labels, (row.verdict for row in table.rows), strict=True))
+
+
+def _label(row: Row, apart: bool) -> str:
+    stragglers = f" with {_count(row.stragglers)} stragglers" if apart else ""
+    return f"{row.variant} {row.layer}{stragglers}"
+
+
+def _codes_warnings(table: Codes) -> Iterator[str]:
+    runs = [run for run in table.runs if run.finished]
+    settings = {(run.kind, run.shape, run.workers, run.kernel, run.threads) for run in runs}
+    if len(settings) > 1 or any("," in run.shape for run in runs):
+        yield "warning: jobs differ in kind, shape, workers, kernel or threads: rows mix them"
+    labels = [
+        f"{row.variant} ({_count(row.stragglers)} stragglers, {_count(row.dead)} dead)"
+        for row in table.rows
+    ]
+    for which in ("first", "last"):
+        times = (getattr(row, which) for row in table.rows)
+        yield from _time_warnings(zip((f"{which} of {x}" for x in labels), times, strict=True))
+    yield from _wrong_warnings(zip(labels, (row.verdict for row in table.rows), strict=True))
+
+
+def _run_notes(run: Run) -> Iterator[str]:
+    if not run.complete:
+        yield f"note: run was interrupted: {run.finished} finished jobs"
+    if len(run.sessions) > 1:
+        workers = ", ".join(map(str, run.sessions))
+        yield f"note: run was resumed: started {len(run.sessions)} times, with {workers} workers"
+    if run.warmups:
+        yield f"note: {run.warmups} warm-ups left out"
+    if run.stopped or run.lost:
+        yield f"note: {run.stopped} jobs were stopped early, {run.lost} lost"
+    mishaps = [event for event in run.events if event.kind in _MISHAPS]
+    yield from map(_mishap, mishaps[:_MOST_EVENTS])
+    if len(mishaps) > _MOST_EVENTS:
+        yield f"note: {len(mishaps) - _MOST_EVENTS} further such events"
+
+
+def _mishap(event: Event) -> str:
+    detail = f": {event.detail}" if event.detail else ""
+    what = _MISHAPS[event.kind]
+    return f"note: worker {event.rank} {what} at {event.time:.3f} s, in job {event.job}{detail}"
+
+
+def _time_warnings(entries: Iterable[tuple[str, Summary]]) -> Iterator[str]:
+    entries = list(entries)
+    few = [label for label, times in entries if times.count < SMALLEST]
     if few:
-        yield f"warning: fewer than {SMALLEST} times, no 95 % interval: {_listed(few)}"
-    unstable = [row for row in table.rows if row.ready.unstable]
+        yield f"warning: fewer than {SMALLEST} times, no 95 % interval: {', '.join(few)}"
+    unstable = [label for label, times in entries if times.unstable]
     if unstable:
         yield (
             f"warning: unstable, interval wider than {UNSTABLE:.0%} of the median: "
-            f"{_listed(unstable)}"
+            f"{', '.join(unstable)}"
         )
-    wrong = [row for row in table.rows if row.verdict == "wrong"]
+
+
+def _wrong_warnings(entries: Iterable[tuple[str, str]]) -> Iterator[str]:
+    wrong = [label for label, verdict in entries if verdict == "wrong"]
     if wrong:
-        yield f"warning: WRONG results, their times mean nothing: {_listed(wrong)}"
+        yield f"warning: WRONG results, their times mean nothing: {', '.join(wrong)}"
 
 
-def _listed(rows: Iterable[Row]) -> str:
-    return ", ".join(f"{row.variant} {row.layer}" for row in rows)
+def _differ(table: Table) -> bool:
+    """Whether the record's jobs differ in their stragglers."""
+    return len({row.stragglers for row in table.rows}) > 1
 
 
 def _time_unit(rows: Sequence[Row]) -> tuple[str, float]:
@@ -192,38 +304,19 @@ def _time_unit(rows: Sequence[Row]) -> tuple[str, float]:
     return _best_unit(min(medians, default=1.0))
 
 
-def _best_unit(seconds: float) -> tuple[str, float]:
-    return next((u for u in _TIME_UNITS if seconds * u[1] >= 1), _TIME_UNITS[-1])
+def _smallest(values: Iterable[float]) -> float:
+    return min((value for value in values if value > 0), default=1.0)
+
+
+def _best_unit(value: float, units: Sequence[tuple[str, float]] = _TIME_UNITS) -> tuple[str, float]:
+    return next((unit for unit in units if value * unit[1] >= 1), units[-1])
+
+
+def _count(number: int) -> str:
+    return "-" if number < 0 else str(number)
 
 
 def _number(value: float, form: str) -> str:
     if math.isnan(value):
         return "-"
     return "0" if value == 0 else format(value, form)
-
-
-def _flat(row: Row) -> Iterator[tuple[str, Any]]:
-    for name, value in vars(row).items():
-        if isinstance(value, Summary):
-            yield from ((f"{name}_{part}", inner) for part, inner in vars(value).items())
-        elif isinstance(value, dict):
-            yield from ((f"{name}_{part}", inner) for part, inner in value.items())
-        else:
-            yield name, value
-
-
-def _unit(name: str) -> str:
-    times = name.startswith(("ready_", "delay_", "phases_")) and not name.endswith("_count")
-    return "s" if times else "1"
-
-
-def _is_nan(value: object) -> bool:
-    return isinstance(value, float) and math.isnan(value)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr
 
 #: Probability that the interval misses the median on one side.
@@ -19,6 +19,12 @@ _TAIL = 0.025
 UNSTABLE = 0.10
 #: No sample smaller than this has a 95 % interval of its median.
 SMALLEST = 6
+
+
+def known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leave out the NaN of an array, shape ``(n,)``."""
+    found: NDArray[np.float64] = values[~np.isnan(values)]
+    return found
 
 
 @dataclass(frozen=True)

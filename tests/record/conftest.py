@@ -29,8 +29,8 @@ def make_writer(path: Path, **options) -> RecordWriter:
     return RecordWriter(path, **(given | options))
 
 
-def make_job(number, layers=2, tasks=3):
-    """What ``append`` takes: a job, its layers, its tasks; each task has its own number."""
+def make_job(number, layers=2, tasks=3, events=0):
+    """What ``append`` takes: a job, its layers, tasks and events; each task has its own number."""
     return (
         make_row("jobs", job=number),
         [make_row("layers", job=number, layer=i, ready=0.1 * i) for i in range(layers)],
@@ -39,6 +39,7 @@ def make_job(number, layers=2, tasks=3):
             for i in range(layers)
             for j in range(tasks)
         ],
+        [make_row("events", job=number, rank=i, detail="no answer") for i in range(events)],
     )
 
 

@@ -12,42 +12,65 @@ import numpy as np
 import pytest
 
 from hpcrefine.errors import InputError
+from hpcrefine.record import schema
 from hpcrefine.record.reader import read, seal
+from hpcrefine.record.writer import RecordWriter
 
 LAYERS = 3
-# Appends until it is killed; reports each job on stdout once `append` has returned.
+# Says that it begins, then appends until it is killed; reports each job on stdout once `append` has
+# returned.
 WRITER = """
 import itertools, json, sys
 from hpcrefine.record.writer import RecordWriter
-path, (job, layer, task) = sys.argv[1], json.loads(sys.argv[2])
-given = {"job_text": "[job]", "kind": "measured", "environment": {"host": "a"}, "workers": []}
-writer = RecordWriter(path, **given)
-for i in itertools.count():
+how, path, (worker, job, layer, task, event) = *sys.argv[1:3], json.loads(sys.argv[3])
+print("begins", flush=True)
+if how == "resume":
+    writer = RecordWriter.resume(path, workers=[worker])
+else:
+    given = {"job_text": "[job]", "kind": "measured", "environment": {"host": "a"}}
+    writer = RecordWriter(path, workers=[worker], **given)
+for i in itertools.count(len(writer.finished)):
     layers = [layer | {"job": i, "layer": j} for j in range(3)]
     tasks = [task | {"job": i, "layer": j, "task": t} for j in range(3) for t in range(i % 40)]
-    writer.append(job | {"job": i}, layers, tasks)
+    events = [event | {"job": i, "rank": r} for r in range(i % 3)]
+    writer.append(job | {"job": i}, layers, tasks, events)
     print(i, flush=True)
 """
+
+
+def make_templates(row):
+    layer, task = row("layers", minijobs=7), row("tasks", compute=2.5)
+    return [row("workers"), row("jobs"), layer, task, row("events", kind="silent")]
 
 
 @pytest.fixture
 def writing(path, row):
     """A process that appends to `path` and has finished its first job."""
-    templates = json.dumps([row("jobs"), row("layers", minijobs=7), row("tasks", compute=2.5)])
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path), templates], stdout=subprocess.PIPE, text=True
-    ) as child:
+    with start("create", path, row) as child:
         child.stdout.readline()
         yield child
         child.kill()
+
+
+def start(how, path, row):
+    """Start a process that writes `path`; return it once it begins to."""
+    command = [sys.executable, "-c", WRITER, how, str(path), json.dumps(make_templates(row))]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "begins\n"
+    return child
+
+
+def kill(child):
+    """Kill a writer; return the number of jobs that it reported since it was last listened to."""
+    os.kill(child.pid, signal.SIGKILL)
+    return sum(line.endswith("\n") for line in child.stdout)
 
 
 @pytest.fixture(params=[0.0, 0.11, 0.37])
 def killed(request, path, writing):
     """A record whose writer was killed after some seconds, and the number of jobs it reported."""
     time.sleep(request.param)
-    os.kill(writing.pid, signal.SIGKILL)
-    return path, 1 + sum(line.endswith("\n") for line in writing.stdout)
+    return path, 1 + kill(writing)
 
 
 def check(record, reported):
@@ -64,6 +87,8 @@ def check_consistent(record):
     expected = [(i, j, t) for i in range(jobs) for j in range(LAYERS) for t in range(i % 40)]
     assert record.tasks[["job", "layer", "task"]].tolist() == expected
     assert np.all(record.tasks["compute"] == 2.5)
+    expected = [(i, r, "silent") for i in range(jobs) for r in range(i % 3)]
+    assert record.events[["job", "rank", "kind"]].tolist() == expected
     assert not record.complete
 
 
@@ -117,3 +142,40 @@ def test_a_failing_seal_keeps_the_record(killed, monkeypatch):
     with pytest.raises(InputError, match="No space left"):
         seal(path)
     check(read(path), reported)
+
+
+def test_a_killed_record_is_resumed_and_killed_again_and_again(killed, row):
+    path, reported = killed
+    jobs = len(read(path).jobs)
+    for session, seconds in enumerate((0.0, 0.05, 0.2), start=1):
+        with start("resume", path, row) as child:
+            child.stdout.readline()
+            time.sleep(seconds)
+            reported = 1 + kill(child)
+        record = read(path)
+        check(record, jobs + reported)
+        assert record.workers["session"].tolist() == list(range(session + 1))
+        jobs = len(record.jobs)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.05, 0.1])
+def test_a_kill_while_resuming_leaves_the_old_record_or_the_new_one(
+    path, open_writer, job, row, seconds
+):
+    writer = open_writer(workers=[row("workers")])
+    # Many rows, so that copying them takes some time.
+    writer._extend("tasks", np.repeat(schema.pack("tasks", [row("tasks", job=0)]), 300_000))
+    writer.append(*job(0, events=5))
+    writer.close(complete=False)
+    before = read(path)
+    with start("resume", path, row) as child:
+        time.sleep(seconds)
+        kill(child)
+    record = read(path)
+    assert record.workers["session"].tolist() in ([0], [0, 1])
+    assert len(record.jobs) == 1 or len(record.workers) == 2
+    for name in ("layers", "tasks", "events"):
+        rows, kept = getattr(record, name), getattr(before, name)
+        assert np.array_equal(rows[rows["job"] == 0], kept)
+    RecordWriter.resume(path, workers=[]).close()
+    assert read(path).complete

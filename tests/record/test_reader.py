@@ -13,7 +13,7 @@ from hpcrefine.record.reader import read, seal
 def finished(path, open_writer, job):
     with open_writer() as writer:
         for number in range(3):
-            writer.append(*job(number))
+            writer.append(*job(number, events=1))
     return path
 
 
@@ -53,16 +53,18 @@ def test_a_live_record_is_not_sealed(path, open_writer, job):
 
 def test_rows_without_a_job_are_dropped(finished):
     with h5py.File(finished, "r+") as file:
-        for name in ("jobs", "layers", "tasks"):
+        for name in ("jobs", "layers", "tasks", "events"):
             # Allocated and never written, as a kill between two writes may leave it.
             file[name].resize((len(file[name]) + 1,))
             assert file[name]["job"][-1] == schema.NO_JOB
-        stray = np.zeros(1, schema.dtype("tasks"))
-        stray["job"] = 99
-        file["tasks"].resize((len(file["tasks"]) + 1,))
-        file["tasks"][-1:] = stray
+        for name in ("tasks", "events"):
+            stray = np.zeros(1, schema.dtype(name))
+            stray["job"] = 99
+            file[name].resize((len(file[name]) + 1,))
+            file[name][-1:] = stray
     record = read(finished)
     assert [len(record.jobs), len(record.layers), len(record.tasks)] == [3, 6, 18]
+    assert record.events["job"].tolist() == [0, 1, 2]
 
 
 def test_sealing_a_finished_record_leaves_it_untouched(finished):
@@ -126,20 +128,32 @@ def test_hdf5_left_open_by_another_program(path):
         read(path)
 
 
-def test_columns_that_an_older_version_lacks_are_nan(finished):
-    newer = read(finished).layers
-    with h5py.File(finished, "r+") as file:
-        file.attrs["format_version"] = 1
-        rows = file["layers"][:]
-        old = [name for name in rows.dtype.names if name not in schema.PHASES]
-        del file["layers"]
-        file["layers"] = rows[old].astype([(name, rows.dtype[name]) for name in old])
-    older = read(finished).layers
-    for name in newer.dtype.names:
-        if name in schema.PHASES:
-            assert np.isnan(older[name]).all()
-        else:
-            assert np.array_equal(older[name], newer[name])
+def make_older(path, version):
+    """Take from a record what a version of the format did not have yet."""
+    with h5py.File(path, "r+") as file:
+        file.attrs["format_version"] = version
+        for name, columns in schema.TABLES.items():
+            rows = file[name][:]
+            del file[name]
+            old = [(c.name, rows.dtype[c.name]) for c in columns if c.since <= version]
+            if old:
+                file[name] = rows[[column for column, _ in old]].astype(old)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_an_older_version_lacks_is_absent(finished, version):
+    newer = read(finished)
+    make_older(finished, version)
+    older = read(finished)
+    assert older.attributes["format_version"] == version
+    for name in ("workers", "jobs", "layers", "tasks"):
+        for column in schema.TABLES[name]:
+            found = getattr(older, name)[column.name].tolist()
+            if column.since <= version:
+                assert found == getattr(newer, name)[column.name].tolist()
+            else:
+                assert repr(found) == repr([column.absent] * len(found))
+    assert (len(older.events), older.events.dtype) == (0, newer.events.dtype)
 
 
 def test_a_newer_version(finished):
@@ -149,7 +163,7 @@ def test_a_newer_version(finished):
         read(finished)
 
 
-@pytest.mark.parametrize("part", ["jobs", "environment"])
+@pytest.mark.parametrize("part", ["jobs", "events", "environment"])
 def test_a_missing_part(finished, part):
     with h5py.File(finished, "r+") as file:
         del file[part]

@@ -29,13 +29,14 @@ def test_choices_fit_their_column(table):
             st.integers(0, 2**63 - 1),
             st.integers(-(2**31), 2**31 - 1),
             st.floats(allow_nan=True, width=64),
-            st.sampled_from(["used", "late", "purged", "lost"]),
+            st.sampled_from(["used", "late", "purged", "lost", "rejected"]),
         ),
         max_size=5,
     )
 )
 def test_packing_keeps_every_value(numbers):
     rest = {"layer": 1, "unit": 2, "task": 3, "sent": 0.25, "received": 0.5, "refine": 2.0}
+    rest["attempt"] = 1
     rows = [{"job": j, "worker": w, "compute": c, "status": s} | rest for j, w, c, s in numbers]
     packed = schema.pack("tasks", rows)
     assert packed.dtype == schema.dtype("tasks")
@@ -66,6 +67,20 @@ def test_values_that_do_not_fit_are_refused_with_the_column(row, column, value):
 def test_long_names_are_cut(row):
     packed = schema.pack("workers", [row("workers", host="h" * 100)])
     assert packed["host"][0] == b"h" * 64
+
+
+def test_columns_are_absent_from_older_records_by_their_kind():
+    absent = {(t, c.name): c.absent for t in schema.TABLES for c in schema.TABLES[t] if c.since > 1}
+    assert np.isnan(absent.pop(("jobs", "sent_bytes")))
+    assert np.isnan(absent.pop(("tasks", "refine")))
+    assert absent["jobs", "scheme"] == absent["events", "detail"] == ""
+    assert absent["jobs", "stragglers"] == absent["jobs", "dead"] == -1
+    assert absent["workers", "session"] == absent["tasks", "attempt"] == 0
+    assert schema.Column("late", "?", "1", "came too late", since=2).absent is False
+
+
+def test_a_table_is_as_old_as_its_oldest_column():
+    assert [schema.since(table) for table in schema.TABLES] == [1, 1, 1, 1, 3]
 
 
 def test_a_variant_is_any_label(row):

@@ -71,19 +71,23 @@ def test_a_job_without_layers_or_tasks(path, open_writer, row):
 def test_bad_rows_leave_no_trace(path, open_writer, job, row):
     with open_writer() as writer:
         writer.append(*job(0))
-        head, layers, tasks = job(1)
+        head, layers, tasks, _ = job(1)
         with pytest.raises(KeyError, match="deadline"):
             writer.append({k: v for k, v in head.items() if k != "deadline"}, layers, tasks)
         with pytest.raises(ValueError, match="column verdict"):
             writer.append(head | {"verdict": "fine"}, layers, tasks)
         with pytest.raises(ValueError, match="table layers, column job"):
             writer.append(head, [*layers, row("layers", job=0)], tasks)
+        with pytest.raises(ValueError, match="table events, column job"):
+            writer.append(head, layers, tasks, [row("events", job=0)])
+        with pytest.raises(ValueError, match="table events, column kind: 'slept'"):
+            writer.append(head, layers, tasks, [row("events", job=1, kind="slept")])
         with pytest.raises(ValueError, match="column job: 0"):
             writer.append(*job(0))
         with pytest.raises(ValueError, match="column job: -1"):
             writer.append(*job(-1))
     with h5py.File(path) as file:
-        assert [len(file[name]) for name in ("jobs", "layers", "tasks")] == [1, 2, 6]
+        assert [len(file[name]) for name in ("jobs", "layers", "tasks", "events")] == [1, 2, 6, 0]
 
 
 def test_the_jobs_row_comes_last(path, open_writer, job, monkeypatch):
@@ -95,14 +99,35 @@ def test_the_jobs_row_comes_last(path, open_writer, job, monkeypatch):
                 raise OSError("disk full")
             extend(name, rows)
 
-        writer.append(*job(0))
+        writer.append(*job(0, events=2))
         monkeypatch.setattr(writer, "_extend", break_before_the_job)
         with pytest.raises(OSError, match="disk full"):
-            writer.append(*job(1))
+            writer.append(*job(1, events=2))
+    tables = ("layers", "tasks", "events")
     with h5py.File(path) as file:
-        assert set(file["layers"]["job"]) == set(file["tasks"]["job"]) == {0, 1}
+        assert [set(file[name]["job"]) for name in tables] == [{0, 1}] * 3
     record = read(path)
-    assert set(record.jobs["job"]) == set(record.layers["job"]) == set(record.tasks["job"]) == {0}
+    assert [set(getattr(record, name)["job"]) for name in ("jobs", *tables)] == [{0}] * 4
+
+
+def test_events_are_optional_and_kept(path, open_writer, job, row):
+    with open_writer() as writer:
+        writer.append(*job(0)[:3])
+        died = row("events", job=1, time=2.5, rank=3, kind="died", detail="d" * 200)
+        writer.append(*job(1)[:3], [died])
+    (event,) = read(path).events
+    assert event.tolist() == (1, 2.5, 3, "died", "d" * 128)
+
+
+def test_a_file_that_appears_meanwhile_is_kept(path, open_writer, monkeypatch):
+    def hold(_):
+        path.write_text("precious")
+
+    monkeypatch.setattr("hpcrefine.record.state.hold", hold)
+    with pytest.raises(InputError, match=r"run\.h5: .*in the meantime"):
+        open_writer()
+    assert path.read_text() == "precious"
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_an_existing_file_is_kept_without_force(path, open_writer):

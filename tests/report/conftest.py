@@ -1,5 +1,7 @@
 """Records to report on, written by the real writer."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from hpcrefine.record.writer import RecordWriter
 JOB_TEXT = '[job]\nname = "scaling [bold]x"\n'
 
 
-def make_row(table, **values):
+def build_row(table, **values):
     """A valid row of a table, of zeros and first choices, with some values changed."""
     defaults = {
         c.name: (c.values or ("",))[0] if "S" in c.dtype else np.dtype(c.dtype).type(0).item()
@@ -19,21 +21,27 @@ def make_row(table, **values):
 
 
 @pytest.fixture
+def make_row():
+    return build_row
+
+
+@pytest.fixture
 def write(tmp_path):
-    """Write a record of jobs, each a pair of changes to its row and to its layers' rows."""
+    """Write a record of jobs: each the changes to its row, to its layers' and to its events'."""
 
     def write_record(jobs, name="run.h5", complete=True, job_text=JOB_TEXT, kind="measured"):
         path = tmp_path / name
-        workers = [make_row("workers", rank=i, threads=2, kernel="int8") for i in range(5)]
+        workers = [build_row("workers", rank=i, threads=2, kernel="int8") for i in range(5)]
         writer = RecordWriter(path, job_text=job_text, kind=kind, environment={}, workers=workers)
-        for number, (job, layers) in enumerate(jobs):
+        for number, (job, layers, *events) in enumerate(jobs):
             head = {"job": number, "variant": "layered", "deadline": np.nan} | job
             head = {"n": 64, "k": 96, "p": 32} | head
             rows = [
-                make_row("layers", job=number, **({"layer": i, "error_measured": np.nan} | layer))
+                build_row("layers", job=number, **({"layer": i, "error_measured": np.nan} | layer))
                 for i, layer in enumerate(layers)
             ]
-            writer.append(make_row("jobs", **head), rows, [])
+            events = [build_row("events", job=number, **event) for event in chain(*events)]
+            writer.append(build_row("jobs", **head), rows, [], events)
         writer.close(complete)
         return path
 

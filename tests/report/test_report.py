@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from hpcrefine.errors import InputError
+from hpcrefine.record.writer import RecordWriter
 from hpcrefine.report import report
 
 
@@ -38,6 +39,49 @@ def test_the_text_tells_times_speeds_and_their_base(write, jobs):
     assert "warning" not in text
     assert "interrupted" not in text
     assert "in time" not in header
+
+
+def test_stragglers_have_a_column_where_they_differ(write):
+    times = [(0, 0.01), (2, 0.03)]
+    jobs = [({"stragglers": s, "variant": "oneshot"}, [{"ready": t}]) for s, t in times]
+    text = report([write(jobs)])
+    header, _, *rows = map(cells, lines_of(text, "|"))
+    assert header[:3] == ["variant", "stragglers", "layer"]
+    assert [row[:3] for row in rows] == [["oneshot", "0", "0"], ["oneshot", "2", "0"]]
+    assert "median of one-shot, 10 ms with 0 stragglers, over" in text
+    assert "interval: oneshot 0 with 0 stragglers, oneshot 0 with 2 stragglers" in text
+    header, *_ = map(cells, lines_of(report([write(jobs, "2.h5")], phases=True), "|"))
+    assert header[:3] == ["variant", "stragglers", "layer"]
+    header, *_ = map(cells, lines_of(report([write(jobs[:1], "1.h5")]), "|"))
+    assert "stragglers" not in header
+
+
+def test_what_happened_to_workers_is_noted(write):
+    kinds = ("died", "silent", "lied", "dropped", "left")
+    events = [{"kind": kind, "rank": 1 + i, "time": 0.5 * i} for i, kind in enumerate(kinds)]
+    events[1]["detail"] = "no reply for 2 s"
+    text = report([write([({}, [{}]), ({}, [{}], events)])])
+    assert lines_of(text, "note: worker") == [
+        "note: worker 1 died at 0.000 s, in job 1",
+        "note: worker 2 went silent at 0.500 s, in job 1: no reply for 2 s",
+        "note: worker 3 sent wrong results at 1.000 s, in job 1",
+        "note: worker 4 was dropped at 1.500 s, in job 1",
+    ]
+    text = report([write([({}, [{}], events[:4] * 3)], "many.h5")])
+    assert len(lines_of(text, "note: worker")) == 10
+    assert "note: 2 further such events" in text
+    (table,) = json.loads(report([write([({}, [{}], events)], "json.h5")], json=True))
+    assert [event["kind"] for event in table["events"]] == list(kinds)
+
+
+def test_a_resumed_run_is_noted(write, jobs, make_row):
+    path = write(jobs, complete=False)
+    assert "was resumed" not in report([path])
+    rows = [make_row("workers", rank=rank) for rank in range(3)]
+    RecordWriter.resume(path, workers=rows).close()
+    text = report([path])
+    assert "note: run was resumed: started 2 times, with 4, 2 workers" in text
+    assert "interrupted" not in text
 
 
 def test_a_pipe_cuts_nothing(write, jobs):

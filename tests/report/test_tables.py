@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from hpcrefine.record import schema
 from hpcrefine.record.reader import Record, read
+from hpcrefine.record.writer import RecordWriter
+from hpcrefine.report.run import Event
 from hpcrefine.report.tables import summarise
 
 
@@ -50,6 +52,45 @@ def test_other_variants_follow_in_order_of_appearance(write, jobs):
     ]
 
 
+def test_stragglers_set_jobs_of_a_variant_apart(write):
+    jobs = [
+        ({"variant": variant, "stragglers": stragglers, "dead": number % 2}, [{"ready": seconds}])
+        for variant, stragglers, seconds in [
+            ("layered", 2, 0.08),
+            ("layered", 0, 0.02),
+            ("oneshot", 2, 0.16),
+            ("oneshot", 0, 0.04),
+        ]
+        for number in range(3)
+    ]
+    table = table_of(write, jobs)
+    assert table.baseline == 0.04
+    assert [(row.variant, row.stragglers, row.jobs, row.speed) for row in table.rows] == [
+        ("layered", 0, 3, 2.0),
+        ("layered", 2, 3, 0.5),
+        ("oneshot", 0, 3, 1.0),
+        ("oneshot", 2, 3, 0.25),
+    ]
+
+
+def test_events_in_the_order_of_the_record(write):
+    first = {"time": 1.5, "rank": 2, "kind": "silent", "detail": "no reply for 1 s"}
+    table = table_of(write, [({"warmup": True}, [{}], [first, {"kind": "left"}]), ({}, [{}])])
+    assert table.events == (
+        Event(0, 1.5, 2, "silent", "no reply for 1 s"),
+        Event(0, 0.0, 0, "left", ""),
+    )
+
+
+def test_workers_of_a_resumed_run_do_not_add_up(write, jobs, make_row):
+    path = write(jobs, complete=False)
+    for count in (5, 3):
+        rows = [make_row("workers", rank=rank, threads=4) for rank in range(1, count + 1)]
+        RecordWriter.resume(path, workers=rows).close(complete=False)
+    table = summarise(read(path))
+    assert (table.workers, table.sessions, table.threads) == (5, (4, 5, 3), 4)
+
+
 def test_the_runs_description(write, jobs):
     path = write(jobs)
     table = summarise(read(path))
@@ -57,6 +98,7 @@ def test_the_runs_description(write, jobs):
     assert (table.workers, table.kernel, table.threads) == (4, "int8", 2)
     assert table.shape == "64 x 96 x 32"
     assert table.complete
+    assert (table.sessions, table.events) == ((4,), ())
 
 
 @pytest.mark.parametrize("text", ["", "not toml [", "job = 3", "[job]\nseed = 1"])
@@ -144,7 +186,7 @@ def test_every_counted_job_is_in_exactly_one_variant(drawn, layers):
     rows["job"] = np.repeat(jobs["job"], layers)
     rows["layer"] = np.tile(np.arange(layers), len(drawn))
     rows["ready"] = np.repeat([time for _, time in drawn], layers)
-    empty = {name: np.empty(0, schema.text_dtype(name)) for name in ("workers", "tasks")}
+    empty = {name: np.empty(0, schema.text_dtype(name)) for name in ("workers", "tasks", "events")}
     attributes = {"job": "", "kind": "measured", "complete": True}
     table = summarise(Record("x", attributes, {}, jobs=jobs, layers=rows, **empty))
     assert sum(row.ready.count for row in table.rows) == len(rows)
