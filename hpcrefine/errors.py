@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The message says where (file, key or rank), what was found and what was expected.
     """
+
+
+class LostError(RuntimeError):
+    """A result is lost: no worker is left that could compute what is missing."""

@@ -1,13 +1,12 @@
-"""Sending a job to the workers: header, plan, planes, most significant digit first."""
+"""Sending rounds to the workers: header, plan, planes, most significant digit first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcrefine.cluster.backoff import wait_all
 from hpcrefine.cluster.messages import message
 from hpcrefine.cluster.protocol import (
     BLOCK,
@@ -18,177 +17,230 @@ from hpcrefine.cluster.protocol import (
     Tag,
     as_bytes,
     header,
+    round_tag,
 )
+from hpcrefine.cluster.roster import Roster
+from hpcrefine.cluster.rounds import Round
 from hpcrefine.cluster.shared import Sharing
+from hpcrefine.codes.base import Combination, encode
 from hpcrefine.resolution.refine import Refiner
-from hpcrefine.schedule.plan import Plan
+from hpcrefine.schedule.plan import Operand, Plan
 
-STANDS = np.ones(1, np.uint8)
+Planes = NDArray[Any]
 
 
 class Outbox:
-    """Messages on their way, with the buffers that must outlive them."""
-
-    def __init__(self, comm: MPI.Comm) -> None:
-        self._comm = comm
-        self._requests: list[MPI.Request] = []
-        self._buffers: list[NDArray[Any]] = []
-
-    def send(self, buffer: NDArray[Any], rank: int, tag: Tag) -> None:
-        """Begin to send a C-contiguous array, unchanged until flushed."""
-        self._buffers.append(buffer)
-        self._requests.append(self._comm.Isend(message(buffer), rank, tag))
-
-    def flush(self) -> None:
-        """Wait until everything has left."""
-        wait_all(self._requests)
-        self._requests, self._buffers = [], []
-
-
-def blocks_of(plan: Plan) -> dict[int, list[int]]:
-    """Return the coded tasks of each worker's rank."""
-    blocks: dict[int, list[int]] = {}
-    for task, owner in enumerate(plan.owners):
-        blocks.setdefault(owner + 1, []).append(task)
-    return blocks
-
-
-def block_table(plan: Plan, tasks: Sequence[int]) -> NDArray[np.void]:
-    """Return the BLOCK rows of coded tasks."""
-    rows = []
-    for task in tasks:
-        block = plan.code.block(task)
-        start = -1 if block is None else plan.blocks.slices[block].start
-        rows.append((start, plan.rows(task), plan.code.limbs(task)))
-    return np.array(rows, BLOCK)
-
-
-def send_plain(
-    outbox: Outbox, plan: Plan, rank: int, tasks: Sequence[int], plane: NDArray[Any]
-) -> None:
-    """Send a worker its plain blocks of a plane of A."""
-    for task in tasks:
-        block = plan.code.block(task)
-        if block is not None:
-            outbox.send(plane[plan.blocks.slices[block]], rank, Tag.PLANE)
-
-
-def send_combined(
-    outbox: Outbox, plan: Plan, blocks: Mapping[int, Sequence[int]], plane: NDArray[Any]
-) -> None:
-    """Encode the combinations of a plane of A and send them to their workers."""
-    for rank, tasks in blocks.items():
-        for task in tasks:
-            if plan.code.block(task) is None:
-                outbox.send(plan.code.encode(plane, task), rank, Tag.PLANE)
-
-
-class Dispatch:
-    """Everything on its way to the workers for one job.
-
-    Parameters
-    ----------
-    comm : MPI.Comm
-        Communicator of the pool.
-    job : int
-        Number of the job.
-    plan : Plan
-        Who computes what.
-    sharing : Sharing
-        Which workers share memory with us, and what lies there.
-    refiner : Refiner or None
-        Turns integers into resolutions; None: planes are float64 (one-shot).
-    held : int
-        Number of the planes of A that the workers hold; 0 if they are sent.
+    """Messages on their way, with the buffers that must outlive them.
 
     Attributes
     ----------
-    tasks : dict of int to list of (int, int)
-        For each worker's rank, its (unit, coded task) pairs in the order of computation.
+    nbytes : int
+        Bytes sent so far.
+    """
+
+    def __init__(self, roster: Roster) -> None:
+        self._roster = roster
+        self._pending: list[tuple[int, Any, NDArray[Any]]] = []
+        self.nbytes = 0
+
+    def send(self, buffer: NDArray[Any], rank: int, tag: int) -> None:
+        """Begin to send a C-contiguous array, unchanged until flushed."""
+        request = self._roster.send(message(buffer), rank, tag)
+        if request is not None:
+            self._pending.append((rank, request, buffer))
+            self.nbytes += buffer.nbytes
+
+    def command(self, command: Command, ranks: Sequence[int], **fields: Any) -> None:
+        """Send a command that is a header and nothing else."""
+        order = as_bytes(header(command, **fields))
+        for rank in ranks:
+            self.send(order, rank, Tag.COMMAND)
+
+    def flush(self) -> None:
+        """Wait until everything has left, but what was for workers that are gone."""
+        pending, self._pending = self._pending, []
+        self._roster.complete(pending)
+
+
+class Side:
+    """One operand on its way: which blocks of it a worker gets, and how.
+
+    Parameters
+    ----------
+    operand : Operand
+        How the code cuts it.
+    combinations : sequence of Combination
+        What the worker's tasks need of it, in their order.
+    shared : bool
+        Whether the worker finds whole rows of it in shared memory.
     """
 
     def __init__(
-        self,
-        comm: MPI.Comm,
-        job: int,
-        plan: Plan,
-        sharing: Sharing,
-        refiner: Refiner | None,
-        held: int = 0,
+        self, operand: Operand, combinations: Sequence[Combination], *, shared: bool
     ) -> None:
-        self._comm, self._plan, self._job = comm, plan, job
-        self._sharing, self._refiner, self._held = sharing, refiner, held
-        self._outbox = Outbox(comm)
-        self._blocks = blocks_of(plan)
-        self.tasks = {
-            rank: [(unit.index, task) for unit in plan.units for task in mine]
-            for rank, mine in self._blocks.items()
-        }
-        for rank, mine in self._blocks.items():
-            self._announce(rank, mine)
+        self._operand = operand
+        first_plain = sorted(dict.fromkeys(combinations), key=lambda c: operand.place(c) is None)
+        self._blocks = {c: number for number, c in enumerate(first_plain)}
+        self._shared = shared and operand.columns.count == 1
 
-    def _announce(self, rank: int, mine: list[int]) -> None:
-        plan, arrays = self._plan, self._sharing.arrays_for(rank)
-        cells = [(unit.index, i, j) for unit in plan.units for i, j in unit.minijobs]
-        tasks: list[tuple[int, int, int, int]] = []
-        for unit in plan.units:
-            plain = plan.result_dtype(unit, 0).itemsize
-            for place, task in enumerate(mine):
-                combined = plan.code.block(task) is None
-                size = plan.result_dtype(unit, task).itemsize if combined else plain
-                tasks.append((unit.index, unit.layer, place, size))
-        tables = [block_table(plan, mine), np.array(cells, MINIJOB), np.array(tasks, TASK)]
-        segments = np.empty(0, SEGMENT) if arrays is None else self._sharing.table()
-        refines = arrays is not None and bool(arrays.values)
-        announcement = header(
-            Command.JOB,
-            job=self._job,
-            digits=plan.digits,
-            digit_bits=plan.digit_bits,
-            top=self._refiner.top if self._refiner else 0,
-            floating=self._refiner is None,
-            rows=plan.shape[0],
-            inner=plan.shape[1],
-            columns=plan.shape[2],
-            blocks=len(mine),
-            minijobs=len(cells),
-            tasks=len(tasks),
-            segments=len(segments),
-            values=len(arrays.values) if arrays else 0,
-            held=self._held,
-        )
-        self._outbox.send(as_bytes(announcement), rank, Tag.COMMAND)
-        if len(segments):
-            tables.append(segments)
-        if refines and self._refiner is not None:
-            tables.append(np.concatenate([self._refiner.rows, self._refiner.columns]))
-        for table in tables:
-            self._outbox.send(as_bytes(table), rank, Tag.PLAN)
+    def number(self, combination: Combination) -> int:
+        """Return a combination's place in the table."""
+        return self._blocks[combination]
 
-    def send_digit(self, left: NDArray[Any] | None, right: NDArray[Any]) -> None:
-        """Send one digit plane of each operand; plain blocks leave before any is encoded.
+    def start(self, combination: Combination) -> int:
+        """Return where a block begins in shared memory, -1 if it is sent."""
+        place = self._operand.place(combination)
+        return place[0].start if self._shared and place is not None else -1
+
+    def table(self) -> NDArray[np.void]:
+        """Return the BLOCK rows."""
+        rows = [(self.start(c), *self._operand.shape(c)) for c in self._blocks]
+        return np.array(rows, BLOCK)
+
+    def send_plain(self, outbox: Outbox, rank: int, tag: int, plane: Planes) -> None:
+        """Send a digit plane of the plain blocks that the worker does not find."""
+        for combination in self._blocks:
+            place = self._operand.place(combination)
+            if place is not None and self.start(combination) < 0:
+                outbox.send(np.ascontiguousarray(plane[place]), rank, tag)
+
+    def send_combined(self, outbox: Outbox, rank: int, tag: int, plane: Planes) -> None:
+        """Send a digit plane of the combinations."""
+        operand = self._operand
+        for combination in self._blocks:
+            if operand.place(combination) is None:
+                made = encode(plane, operand.rows, operand.columns, combination)
+                outbox.send(made, rank, tag)
+
+
+@dataclass(frozen=True)
+class Operands:
+    """Digit planes of a product's operands, or its float64 operands.
+
+    Attributes
+    ----------
+    left, right : ndarray, shapes (digits, n, k) and (digits, k, p)
+        C-contiguous, unchanged until the product is settled.
+    refiner : Refiner or None
+        Turns integers into resolutions; None: float64.
+    """
+
+    left: Planes
+    right: Planes
+    refiner: Refiner | None
+
+
+class Dispatch:
+    """Sends the rounds of one product.
+
+    Parameters
+    ----------
+    roster : Roster
+        Who is there.
+    plan : Plan
+        What is computed.
+    operands : Operands
+        Of what.
+    sharing : Sharing
+        Which workers share memory with us, and what lies there.
+
+    Attributes
+    ----------
+    outbox : Outbox
+        What is on its way.
+    """
+
+    def __init__(self, roster: Roster, plan: Plan, operands: Operands, sharing: Sharing) -> None:
+        self._plan, self._operands, self._sharing = plan, operands, sharing
+        self._have_right: set[int] = set()
+        self.outbox = Outbox(roster)
+
+    def hand_out(self, rounds: Sequence[Round], held: int = 0) -> None:
+        """Send rounds to their workers: all plans, then plane by plane, encoded ones last.
 
         Parameters
         ----------
-        left : ndarray, shape (n, k), or None
-            Digit plane of A, C-contiguous, unchanged until the job is settled; None if held.
-        right : ndarray, shape (k, p)
-            Digit plane of B, likewise.
+        rounds : sequence of Round
+            What each worker gets.
+        held : int
+            Number of the planes of A that these workers hold; 0 if they are sent.
         """
-        for rank in self._blocks:
-            shared = self._sharing.arrays_for(rank) is not None
-            self._outbox.send(STANDS if shared else right, rank, Tag.PLANE)
-            if left is not None and not shared:
-                send_plain(self._outbox, self._plan, rank, self._blocks[rank], left)
-        if left is not None:
-            send_combined(self._outbox, self._plan, self._blocks, left)
+        sides = [self._announce(each, held) for each in rounds]
+        for digit in range(self._plan.digits):
+            right_plane, left_plane = self._operands.right[digit], self._operands.left[digit]
+            to = [(self.outbox, each.rank, round_tag(Tag.PLANE, each.number)) for each in rounds]
+            for way, (left, right) in zip(to, sides, strict=True):
+                if right is not None:
+                    right.send_plain(*way, right_plane)
+                    right.send_combined(*way, right_plane)
+                if not held:
+                    left.send_plain(*way, left_plane)
+            if not held:
+                for way, (left, _) in zip(to, sides, strict=True):
+                    left.send_combined(*way, left_plane)
 
-    def purge(self, unit: int, ranks: Sequence[int]) -> None:
-        """Tell workers to drop the tasks of a unit (all if negative) not yet begun."""
-        order = as_bytes(header(Command.PURGE, job=self._job, unit=unit))
-        for rank in ranks:
-            self._outbox.send(order, rank, Tag.COMMAND)
+    def _announce(self, each: Round, held: int) -> tuple[Side, Side | None]:
+        plan, code, rank = self._plan, self._plan.code, each.rank
+        shared = self._sharing.arrays_for(rank) is not None
+        tasks = [a.task for a in each.assignments]
+        left = Side(plan.left, [code.left(t) for t in tasks], shared=shared)
+        right = Side(plan.right, [code.right(t) for t in tasks], shared=shared)
+        again = rank in self._have_right and code.grid.inner == code.grid.columns == 1
+        self._have_right.add(rank)
+        units = {a.unit for a in each.assignments}
+        cells = [(u.index, i, j) for u in plan.units if u.index in units for i, j in u.minijobs]
+        tables = [
+            np.empty(0, BLOCK) if held else left.table(),
+            np.empty(0, BLOCK) if again else right.table(),
+            np.array(cells, MINIJOB),
+            self._task_table(each, left, right),
+        ]
+        in_place = any(a.place is None for a in each.assignments)
+        segments = np.empty(0, SEGMENT)
+        if shared:
+            segments = self._sharing.table(left=not held, results=in_place)
+        values = len(self._sharing.values) if in_place else 0
+        refiner = self._operands.refiner
+        announcement = header(
+            Command.JOB,
+            job=each.job,
+            round=each.number,
+            digits=plan.digits,
+            digit_bits=plan.digit_bits,
+            top=refiner.top if refiner else 0,
+            floating=refiner is None,
+            rows=plan.shape[0],
+            inner=plan.shape[1],
+            columns=plan.shape[2],
+            left=len(tables[0]),
+            right=len(tables[1]),
+            minijobs=len(cells),
+            tasks=len(tasks),
+            segments=len(segments),
+            values=values,
+            held=held,
+        )
+        self.outbox.send(as_bytes(announcement), rank, Tag.COMMAND)
+        tables.append(segments)
+        if values and refiner is not None:
+            tables.append(np.concatenate([refiner.rows, refiner.columns]))
+        for table in tables:
+            if len(table):
+                self.outbox.send(as_bytes(table), rank, round_tag(Tag.PLAN, each.number))
+        return left, None if again else right
 
-    def settle(self) -> None:
-        """Wait until everything has left and let go of the buffers."""
-        self._outbox.flush()
+    def _task_table(self, each: Round, left: Side, right: Side) -> NDArray[np.void]:
+        plan, code = self._plan, self._plan.code
+        sizes = {
+            (a.unit, a.task): plan.result_dtype(plan.units[a.unit], a.task).itemsize
+            for a in each.assignments
+        }
+        rows = [
+            (
+                *(a.unit, plan.units[a.unit].layer, a.task),
+                *(left.number(code.left(a.task)), right.number(code.right(a.task))),
+                *(sizes[a.unit, a.task], a.place is None),
+            )
+            for a in each.assignments
+        ]
+        return np.array(rows, TASK)

@@ -10,8 +10,9 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from hpcrefine.cluster.arena import Offer
-from hpcrefine.cluster.backoff import wait_all
-from hpcrefine.cluster.protocol import FACTS, HEADER, Command, Tag, as_bytes, header
+from hpcrefine.cluster.dispatch import Outbox
+from hpcrefine.cluster.protocol import FACTS, HEADER, Command, Tag, as_bytes
+from hpcrefine.cluster.roster import Roster
 from hpcrefine.errors import InputError
 from hpcrefine.kernels import Kernel
 
@@ -28,7 +29,7 @@ def facts(rank: int, kernel: Kernel | None, warning: str, error: str) -> NDArray
 
 
 def configure_workers(
-    comm: MPI.Comm, kernel: str, library: str | None, *, share: bool
+    comm: MPI.Comm, roster: Roster, kernel: str, library: str | None, *, share: bool
 ) -> list[dict[str, Any]]:
     """Have every worker load a kernel, offer it our memory, and return what each says.
 
@@ -45,16 +46,23 @@ def configure_workers(
                 f"oneDNN library: found a path of {len(library or '')} characters, expected a "
                 "shorter one"
             )
-        order = as_bytes(header(Command.CONFIGURE, text=text))
-        table, workers = np.zeros(comm.size - 1, FACTS), range(1, comm.size)
-        wait_all(
-            [comm.Isend(order, rank, Tag.COMMAND) for rank in workers]
-            + [comm.Irecv(as_bytes(table[rank - 1 : rank]), rank, Tag.FACTS) for rank in workers]
-        )
+        outbox, workers = Outbox(roster), roster.living
+        table = np.zeros(len(workers), FACTS)
+        parts = [as_bytes(table[at : at + 1]) for at in range(len(workers))]
+        asked = [
+            (rank, comm.Irecv(part, rank, Tag.FACTS), part)
+            for rank, part in zip(workers, parts, strict=True)
+        ]
+        outbox.command(Command.CONFIGURE, workers, text=text)
+        outbox.flush()
+        answered = roster.complete(asked)
     finally:
         if offer is not None:
             offer.close()
-    return _as_rows(table)
+    rows = _as_rows(table[answered])
+    for row in rows:
+        roster.introduce(row["rank"], row["host"], row["pid"])
+    return rows
 
 
 def _as_rows(table: NDArray[np.void]) -> list[dict[str, Any]]:

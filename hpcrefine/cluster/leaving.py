@@ -1,5 +1,6 @@
 """How ranks leave: all at once when one fails, the master last when all is well."""
 
+import atexit
 import socket
 import sys
 import time
@@ -18,6 +19,11 @@ def abort(comm: MPI.Comm) -> None:
         flush=True,
     )
     comm.Abort(1)
+
+
+def end_without_goodbye(comm: MPI.Comm) -> None:
+    """At this process's exit end all ranks: one of them would never come to ``MPI_Finalize``."""
+    atexit.register(comm.Abort, 0)
 
 
 def leave_last() -> None:

@@ -8,7 +8,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from hpcrefine.cluster.backoff import wait_all
-from hpcrefine.cluster.protocol import MASTER, Tag, as_bytes
+from hpcrefine.cluster.protocol import MASTER, Tag, as_bytes, round_tag
 
 _LARGEST_COUNT = 2**31 - 1
 
@@ -29,9 +29,9 @@ def _row(size: int) -> MPI.Datatype:
     return MPI.BYTE.Create_contiguous(size).Commit()
 
 
-def receive_table(comm: MPI.Comm, dtype: np.dtype[Any], rows: int) -> NDArray[Any]:
-    """Receive a table that belongs to a command; an empty one is not sent."""
+def receive_table(comm: MPI.Comm, dtype: np.dtype[Any], rows: int, number: int = 0) -> NDArray[Any]:
+    """Receive a table that belongs to a command, of a round; an empty one is not sent."""
     table = np.zeros(int(rows), dtype)
     if len(table):
-        wait_all([comm.Irecv(as_bytes(table), MASTER, Tag.PLAN)])
+        wait_all([comm.Irecv(as_bytes(table), MASTER, round_tag(Tag.PLAN, number))])
     return table

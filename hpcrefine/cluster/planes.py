@@ -1,6 +1,5 @@
-"""Digit planes as they reach a worker: by message, or as word that they stand in shared memory."""
+"""Blocks of operands as they reach a worker: by message, or standing in shared memory."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,43 +7,49 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from hpcrefine.cluster.messages import message
-from hpcrefine.cluster.protocol import MASTER, Tag
+from hpcrefine.cluster.protocol import MASTER
 from hpcrefine.kernels import Kernel
 
 Plane = NDArray[Any]
 
 
-class LeftPlanes:
-    """Planes of A of one worker's blocks, loaded into the kernel's form when first used.
+class BlockPlanes:
+    """Digit planes of blocks of one operand, loaded into the kernel's form when first used.
 
     Parameters
     ----------
     blocks : ndarray of BLOCK
-        The worker's blocks.
-    inner : int
-        Columns of A.
+        Which blocks.
     dtype : dtype
         int8 digits, or float64 for a one-shot product.
-    shared : ndarray, shape (digits, n, k), optional
-        All planes of A in shared memory.
+    shared : ndarray, shape (digits, rows, columns), optional
+        All planes of the operand in shared memory.
+
+    Attributes
+    ----------
+    blocks : ndarray of BLOCK
+        The blocks.
+    here : int
+        How many digits have arrived.
     """
 
     def __init__(
-        self, blocks: NDArray[np.void], inner: int, dtype: np.dtype[Any], shared: Plane | None
+        self, blocks: NDArray[np.void], dtype: np.dtype[Any], shared: Plane | None
     ) -> None:
-        self._blocks, self._inner, self._dtype, self._shared = blocks, inner, dtype, shared
+        self.blocks, self._dtype, self._shared = blocks, dtype, shared
         self._planes: list[list[Plane]] = []
         self._loaded: dict[tuple[str, int, range], list[Plane]] = {}
+        self.here = 0
 
     def post(self) -> list[Plane]:
         """Make room for the next digit; return the buffers that its messages fill, in order."""
         digit, buffers = len(self._planes), []
         planes: list[Plane] = []
-        for start, rows, limbs in self._blocks.tolist():
+        for start, limbs, rows, columns in self.blocks.tolist():
             if self._shared is not None and start >= 0:
                 planes.append(self._shared[digit, None, start : start + rows])
                 continue
-            planes.append(np.empty((limbs, rows, self._inner), self._dtype))
+            planes.append(np.empty((limbs, rows, columns), self._dtype))
             buffers.append(planes[-1])
         self._planes.append(planes)
         return buffers
@@ -53,10 +58,8 @@ class LeftPlanes:
         """Limbs of a digit of a block, or of neighbouring ones in shared memory."""
         planes = self._planes[digit][blocks.start]
         if len(blocks) > 1 and self._shared is not None:
-            (start, *_), (last, rows, _) = (
-                self._blocks[b].tolist() for b in (blocks[0], blocks[-1])
-            )
-            planes = self._shared[digit, None, start : last + rows]
+            first, last = self.blocks[blocks.start], self.blocks[blocks.stop - 1]
+            planes = self._shared[digit, None, first["start"] : last["start"] + last["rows"]]
         if kernel is None:
             return list(planes)
         key = kernel.name, digit, blocks  # held planes may outlive the kernel
@@ -66,7 +69,7 @@ class LeftPlanes:
 
 
 class Arrivals:
-    """The planes of a job as they come in, most significant digit first.
+    """The planes of a round as they come in, most significant digit first.
 
     The receives of a digit are posted when those of the one before are complete, so that nothing
     overtakes the most significant planes.
@@ -75,59 +78,32 @@ class Arrivals:
     ----------
     comm : MPI.Comm
         Communicator of the pool.
+    tag : int
+        Of the messages.
     digits : int
         How many digits are to come.
-    left : LeftPlanes
-        Planes of A.
-    held : bool
-        Whether those are here already.
-    right : sequence of ndarray, shape (k, p)
-        Where each plane of B goes; empty if none comes.
-    shared : bool
-        Whether B stands in shared memory, so that one byte announces it.
+    operands : BlockPlanes
+        What they fill, in the order of the messages.
     """
 
-    def __init__(
-        self,
-        comm: MPI.Comm,
-        digits: int,
-        left: LeftPlanes,
-        *,
-        held: bool,
-        right: Sequence[Plane],
-        shared: bool,
-    ) -> None:
-        self._comm, self._digits, self.left, self._held = comm, digits, left, held
-        self._right, self._shared = right, shared
-        self._loaded: dict[int, Plane] = {}
+    def __init__(self, comm: MPI.Comm, tag: int, digits: int, *operands: BlockPlanes) -> None:
+        self._comm, self._tag, self._digits, self._operands = comm, tag, digits, operands
         self._requests: list[MPI.Request] = []
         self._here = 0
         self._post()
 
-    def progress(self) -> int:
-        """Return how many digits are here, posting the receives of the next one."""
+    def progress(self) -> bool:
+        """Take what is here, posting the receives of the next digit; say whether all is."""
         while self._here < self._digits and MPI.Request.Testall(self._requests):
             self._here += 1
+            for operand in self._operands:
+                operand.here = self._here
             if self._here < self._digits:
                 self._post()
-        return self._here
-
-    def right(self, digit: int, kernel: Kernel | None) -> Plane:
-        """Digit plane of B."""
-        if kernel is None:
-            return self._right[digit]
-        if digit not in self._loaded:
-            self._loaded[digit] = kernel.load(self._right[digit])
-        return self._loaded[digit]
+        return self._here == self._digits
 
     def _post(self) -> None:
-        buffers: list[Plane] = []
-        if self._shared:
-            buffers.append(np.empty(1, np.uint8))
-        elif self._right:
-            buffers.append(self._right[self._here])
-        if not self._held:
-            buffers += self.left.post()
+        buffers = [buffer for operand in self._operands for buffer in operand.post()]
         self._requests = [
-            self._comm.Irecv(message(buffer), MASTER, Tag.PLANE) for buffer in buffers
+            self._comm.Irecv(message(buffer), MASTER, self._tag) for buffer in buffers
         ]

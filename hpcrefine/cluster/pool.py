@@ -1,7 +1,7 @@
 """The public handle: workers serve in it, rank 0 multiplies with it."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -11,24 +11,29 @@ from mpi4py import MPI
 from numpy.typing import DTypeLike, NDArray
 
 from hpcrefine.cluster.arena import Arena
-from hpcrefine.cluster.dispatch import Outbox
+from hpcrefine.cluster.crew import Work
+from hpcrefine.cluster.dispatch import Operands, Outbox
+from hpcrefine.cluster.faults import order
 from hpcrefine.cluster.inventory import configure_workers, mpi_library
-from hpcrefine.cluster.leaving import abort
+from hpcrefine.cluster.leaving import abort, end_without_goodbye
 from hpcrefine.cluster.master import Product
-from hpcrefine.cluster.protocol import MASTER, Command, Tag, as_bytes, header
+from hpcrefine.cluster.protocol import MASTER, Command, Tag
 from hpcrefine.cluster.request import Cut, Wanted, check_operands, shared_arrays
 from hpcrefine.cluster.resident import Resident, hold
+from hpcrefine.cluster.roster import Roster
 from hpcrefine.cluster.shared import SharedArrays, Sharing
 from hpcrefine.cluster.survey import Ranks
 from hpcrefine.cluster.worker import Worker
-from hpcrefine.codes import Code, make_code
+from hpcrefine.codes import make_code
+from hpcrefine.codes.freivalds import Freivalds
 from hpcrefine.errors import InputError
+from hpcrefine.faults import Faults
 from hpcrefine.launch import available_cores
 from hpcrefine.resolution.bounds import Bound
 from hpcrefine.resolution.digits import Array, Quantised, check_matrix, quantise
 from hpcrefine.resolution.layers import Layer, layering
 from hpcrefine.resolution.refine import Refiner
-from hpcrefine.schedule.plan import make_plan
+from hpcrefine.schedule.plan import Plan, make_plan
 
 SHARED_MEMORY_VARIABLE = "HPCREFINE_SHARED_MEMORY"
 _QUANTISING_THREADS = 8  # the workers wait meanwhile; memory is the limit beyond a few
@@ -75,7 +80,8 @@ class Pool:
         wanted = os.environ.get(SHARED_MEMORY_VARIABLE) != "0"
         wanted = wanted if shared_memory is None else shared_memory
         self._share = wanted and hasattr(os, "memfd_create")
-        self._outbox = Outbox(self._comm)
+        self._roster = Roster(self._comm)
+        self._outbox = Outbox(self._roster)
         self._arena = Arena(self._forget)
         self._facts: list[dict[str, Any]] = []
         self._product: Product | None = None
@@ -92,12 +98,47 @@ class Pool:
         return self._comm.size - 1
 
     @property
+    def roster(self) -> Roster:
+        """Who died, went silent or lied so far."""
+        return self._roster
+
+    def guard(self, *, timeout: float | None = None, lies: int = 3) -> None:
+        """Say what is held against a worker.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds after which a worker that owes an answer is given up; default: never.
+        lies : int
+            So many results found wrong (with ``verify``), and a worker is used no more.
+        """
+        self._roster.timeout, self._roster.lies = timeout, lies
+
+    def inject(self, faults: Mapping[int, Faults], seed: int = 0) -> None:
+        """Let workers fail on purpose from now on.
+
+        Parameters
+        ----------
+        faults : mapping of int to Faults
+            For each rank how it fails; the others do not.
+        seed : int
+            Of everything random in it.
+        """
+        self.settle()
+        for rank in self._roster.living:
+            text = order(faults.get(rank, Faults()), seed)
+            self._outbox.command(Command.FAULTS, [rank], length=len(text))
+            self._outbox.send(text, rank, Tag.PLAN)
+        self._outbox.flush()
+
+    @property
     def mpi(self) -> dict[str, str]:
         """Versions of the MPI library and of mpi4py."""
         return {"mpi": mpi_library(), "mpi4py": mpi4py.__version__}
 
     def __enter__(self) -> "Pool | None":
         if self._comm.rank == MASTER:
+            self._roster.watch()
             return self
         try:
             Worker(self._comm, share=self._share).serve()
@@ -116,8 +157,11 @@ class Pool:
                 abort(self._comm)
             self.settle()
             self._arena.close()
-            self._command(Command.STOP, self._ranks())
+            self._outbox.command(Command.STOP, self._roster.living)
             self._outbox.flush()
+            if not self._roster.part():
+                end_without_goodbye(self._comm)
+                return
         self._comm.Free()
 
     def configure(self, kernel: str = "auto", library: str | None = None) -> list[dict[str, Any]]:
@@ -141,7 +185,8 @@ class Pool:
             )
         self.settle()
         self._facts = []
-        rows = configure_workers(self._comm, kernel, library, share=self._share)
+        self._roster.require()
+        rows = configure_workers(self._comm, self._roster, kernel, library, share=self._share)
         for row in rows:
             if row["error"]:
                 raise InputError(f"rank {row['rank']} on {row['host']}: {row['error']}")
@@ -186,6 +231,7 @@ class Pool:
         split: str = "uniform",
         survive: int = 0,
         keep_integers: bool = False,
+        verify: str = "none",
     ) -> Product:
         """Multiply in layers of resolution.
 
@@ -205,8 +251,8 @@ class Pool:
             Mini-jobs with i + j above it are never computed.
         tolerance, relative_tolerance : float, optional
             Layers beyond the first whose bound meets it are never computed.
-        code : {"uncoded", "mds"}
-            How blocks of rows are coded.
+        code : str
+            How blocks are coded, see :data:`hpcrefine.codes.CODES`.
         tasks : int, optional
             K; default four a worker with a code, else as few as give kernels all their speed.
         redundancy : float
@@ -219,6 +265,9 @@ class Pool:
             Workers whose loss must leave all recoverable.
         keep_integers : bool
             Keep every layer's integers for :meth:`Product.integers`.
+        verify : {"none", "freivalds"}
+            Whether each result is checked before it is used; wrong ones are computed again
+            elsewhere or decoded around.
 
         Returns
         -------
@@ -234,9 +283,23 @@ class Pool:
         start = self._begin()
         check_operands(a, b)
         cut = Cut(digits, digit_bits, scale, code, tasks, redundancy, split, survive)
-        wanted = Wanted(layers, truncate, tolerance, relative_tolerance, unit, keep_integers)
-        left, made = self._cut(a, cut)
-        return self._multiply(start, left, b, cut, made, wanted, held=0)
+        wanted = Wanted(
+            layers, truncate, tolerance, relative_tolerance, unit, keep_integers, verify
+        )
+        left = self._quantise(a, cut, axis=1, name="a")
+        right, layered, bounds = self._prepare(left, b, cut, wanted)
+        ranks = self._roster.usable
+        plan = make_plan(
+            (*left.shape, b.shape[1]),
+            layered,
+            cut.make_code(left.shape[0], len(ranks)),
+            len(ranks),
+            digit_bits=left.digit_bits,
+            unit=unit,
+            split=split,
+            survive=survive,
+        )
+        return self._multiply(start, plan, ranks, (left, right), bounds, wanted, held=0)
 
     def resident(
         self,
@@ -268,14 +331,28 @@ class Pool:
         self._begin()
         check_matrix(a, "a")
         cut = Cut(digits, digit_bits, scale, code, tasks, redundancy, split, survive)
-        left, made = self._cut(a, cut)
-        every = layering("square", left.digits)
-        plan = make_plan((*a.shape, 1), every, made, self.workers, split=split, survive=survive)
+        left = self._quantise(a, cut, axis=1, name="a")
+        every, ranks = layering("square", left.digits), self._roster.usable
+        made = cut.make_code(left.shape[0], len(ranks))
+        if made.grid.inner > 1 or made.grid.columns > 1:
+            raise InputError(
+                f"[code] scheme: found {code} for a resident operand, expected one that leaves b "
+                "whole"
+            )
+        plan = make_plan(
+            (*a.shape, 1),
+            every,
+            made,
+            len(ranks),
+            digit_bits=left.digit_bits,
+            split=split,
+            survive=survive,
+        )
         self._holdings += 1
         sharing = self._sharing()
-        sharing.publish(SharedArrays(None, left.planes, [], []))
-        hold(self._comm, self._holdings, plan, left, sharing)
-        return Resident(self, self._holdings, left, cut, made)
+        sharing.publish(SharedArrays(left.planes, None, [], []))
+        hold(self._roster, ranks, self._holdings, plan, left, sharing)
+        return Resident(self, self._holdings, left, cut, plan, tuple(ranks))
 
     def oneshot(self, a: Array, b: Array, *, tasks: int | None = None) -> Product:
         """Multiply in float64 BLAS on the workers, uncoded, all or nothing.
@@ -295,26 +372,28 @@ class Pool:
         start = self._begin()
         check_operands(a, b)
         shape = (a.shape[0], a.shape[1], b.shape[1])
-        code = make_code("uncoded", min(self.workers if tasks is None else tasks, a.shape[0]))
-        plan = make_plan(shape, (Layer(0, ((0, 0),), 1.0),), code, self.workers)
+        ranks = self._roster.usable
+        code = make_code("uncoded", min(len(ranks) if tasks is None else tasks, a.shape[0]))
+        plan = make_plan(shape, (Layer(0, ((0, 0),), 1.0),), code, len(ranks))
         unknown = (Bound(np.nan, np.nan),)
         sharing = self._sharing()
-        left, right = (self._as_float64(matrix) for matrix in (a, b))
+        left, right = (self._as_float64(matrix)[None] for matrix in (a, b))
         values = [sharing.empty((shape[0], shape[2]), np.float64)] if sharing.ranks else []
-        sharing.publish(SharedArrays(left[None], right[None], values, []))
-        product = Product(self._comm, self._jobs, plan, unknown, None, start, sharing)
-        self._product = product
-        product.send_digit(left, right)
-        return product
+        sharing.publish(SharedArrays(left, right, values, []))
+        operands = Operands(left, right, None)
+        return self._start(plan, ranks, operands, sharing, unknown, start)
 
     def multiply_resident(self, a: Resident, b: Array, wanted: Wanted) -> Product:
         """Multiply by an operand at the workers; :meth:`Resident.matmul` is the way to it."""
-        return self._multiply(self._begin(), a.left, b, a.cut, a.code, wanted, held=a.number)
+        start = self._begin()
+        right, layers, bounds = self._prepare(a.left, b, a.cut, wanted)
+        plan = a.plan.with_layers((*a.left.shape, b.shape[1]), layers, wanted.unit)
+        return self._multiply(start, plan, a.ranks, (a.left, right), bounds, wanted, a.number)
 
     def release(self, number: int) -> None:
         """Let the workers drop a resident operand; :meth:`Resident.release` is the way to it."""
         self.settle()
-        self._command(Command.RELEASE, self._ranks(), held=number)
+        self._outbox.command(Command.RELEASE, self._roster.living, held=number)
 
     def settle(self) -> None:
         """Wait until nothing of the last product is in flight."""
@@ -325,7 +404,9 @@ class Pool:
     def _begin(self) -> float:
         self.settle()
         self._product = None
+        self._roster.poll()
         self._ready()
+        self._roster.require()
         self._jobs += 1
         return MPI.Wtime()
 
@@ -333,54 +414,61 @@ class Pool:
         if not self._facts:
             self.configure(*self._configuration)
 
-    def _cut(self, a: Array, cut: Cut) -> tuple[Quantised, Code]:
-        team, scale = self._team(), cut.scale
-        left = quantise(a, cut.digits, cut.digit_bits, axis=1, scale=scale, team=team, name="a")
-        return left, cut.make_code(a.shape[0], self.workers)
+    def _quantise(self, matrix: Array, cut: Cut, *, axis: int, name: str) -> Quantised:
+        digits, bits, team = cut.digits, cut.digit_bits, self._team()
+        return quantise(matrix, digits, bits, axis=axis, scale=cut.scale, team=team, name=name)
+
+    def _prepare(
+        self, left: Quantised, b: Array, cut: Cut, wanted: Wanted
+    ) -> tuple[Quantised, tuple[Layer, ...], tuple[Bound, ...]]:
+        right = self._quantise(b, cut, axis=0, name="b")
+        return right, *wanted.choose(left, right)
 
     def _multiply(
         self,
         start: float,
-        left: Quantised,
-        b: Array,
-        cut: Cut,
-        code: Code,
+        plan: Plan,
+        ranks: Sequence[int],
+        pair: tuple[Quantised, Quantised],
+        bounds: tuple[Bound, ...],
         wanted: Wanted,
         held: int,
     ) -> Product:
-        right = quantise(
-            b, left.digits, left.digit_bits, axis=0, scale=cut.scale, team=self._team(), name="b"
-        )
-        layers, bounds = wanted.choose(left, right)
-        plan = make_plan(
-            (*left.shape, b.shape[1]),
-            layers,
-            code,
-            self.workers,
-            digit_bits=left.digit_bits,
-            unit=wanted.unit,
-            split=cut.split,
-            survive=cut.survive,
-        )
-        sharing, sent = self._sharing(), None if held else left.planes
+        left, right = pair
+        sharing, checker = self._sharing(), None
         if sharing.ranks:
-            keep = wanted.keep_integers
-            sharing.publish(shared_arrays(sharing, plan, sent, right.planes, keep))
-        refiner = Refiner.of(left, right)
-        product = Product(self._comm, self._jobs, plan, bounds, refiner, start, sharing, held)
-        self._product = product
-        for digit in range(plan.digits):
-            product.send_digit(None if sent is None else sent[digit], right.planes[digit])
-        return product
+            sharing.publish(shared_arrays(sharing, plan, left.planes, right.planes, wanted))
+        if wanted.verify == "freivalds":
+            checker = Freivalds(plan.code, left.planes, right.planes, plan.digit_bits)
+        operands = Operands(left.planes, right.planes, Refiner.of(left, right))
+        return self._start(plan, ranks, operands, sharing, bounds, start, held, checker)
+
+    def _start(
+        self,
+        plan: Plan,
+        ranks: Sequence[int],
+        operands: Operands,
+        sharing: Sharing,
+        bounds: tuple[Bound, ...],
+        start: float,
+        held: int = 0,
+        checker: Freivalds | None = None,
+    ) -> Product:
+        work = Work(
+            self._comm, self._roster, self._jobs, plan, ranks, operands, sharing, held, checker
+        )
+        self._product = Product(work, bounds, start)
+        return self._product
 
     def _team(self) -> Ranks:
         readers = [row["rank"] for row in self._facts if row["readable"]]
         arena = self._arena if self._sharers else None
-        return Ranks(self._comm, self._sharers, readers, arena, _threads())
+        return Ranks(self._comm, self._roster, self._sharers, readers, arena, _threads())
 
     @property
     def _sharers(self) -> list[int]:
-        return [row["rank"] for row in self._facts if row["shared"]]
+        living = set(self._roster.living)
+        return [r["rank"] for r in self._facts if r["shared"] and r["rank"] in living]
 
     def _sharing(self) -> Sharing:
         return Sharing(self._arena if self._sharers else None, self._sharers)
@@ -390,16 +478,8 @@ class Pool:
             return np.ascontiguousarray(matrix, np.float64)
         return self._arena.copy(matrix, np.float64, _threads())
 
-    def _ranks(self) -> range:
-        return range(1, self._comm.size)
-
-    def _command(self, command: Command, ranks: Iterable[int], **fields: Any) -> None:
-        order = as_bytes(header(command, **fields))
-        for rank in ranks:
-            self._outbox.send(order, rank, Tag.COMMAND)
-
     def _forget(self, segment: int) -> None:
-        self._command(Command.FORGET, self._sharers, segment=segment)
+        self._outbox.command(Command.FORGET, self._sharers, segment=segment)
 
 
 def _threads() -> int:

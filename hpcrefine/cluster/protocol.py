@@ -10,14 +10,14 @@ COMMAND  master -> worker  one HEADER: what to do next
 PLAN     master -> worker  what belongs to a command, each table one message (left out if empty):
 
                            HOLD     BLOCK rows, SEGMENT rows
-                           JOB      BLOCK rows, MINIJOB rows, TASK rows, SEGMENT rows, exponents
+                           JOB      BLOCK rows of A (none if held), BLOCK rows of B (none if it has
+                                    them), MINIJOB rows, TASK rows, SEGMENT rows, exponents
                            SURVEY   SURVEY row, SEGMENT rows (the matrix, if it is in one; the
                                     planes), peaks
-PLANE    master -> worker  after the plan, for each digit, most significant first: the plane of
-                           B (not for HOLD), then the limbs of each of the worker's blocks of A
-                           (not for a JOB whose A is held already); a worker that shares memory
-                           with the master gets one byte in place of B and plain blocks: they
-                           stand
+                           FAULTS   the text of its faults
+PLANE    master -> worker  after the plan, for each digit, most significant first: the limbs of
+                           each block of B, then of each block of A, but for those that stand in
+                           shared memory or are there already
 RESULT   worker -> master  one for each TASK row, in their order, whose result is sent: the result,
                            or nothing if purged
 DONE     worker -> master  for the TASK rows whose results lie in shared memory, in their order: a
@@ -27,11 +27,16 @@ REPORT   worker -> master  at the end of a JOB: for each TASK row two float64, i
 PART     worker -> master  after SURVEY: float64 peaks, then squares if planes were filled;
                            nothing if an entry is not finite
 FACTS    worker -> master  after CONFIGURE: one FACTS row
+LEAVE    worker -> master  nothing, when it leaves after STOP; the receive that waits for it is also
+                           how the master learns that a worker has died
 =======  ================  ====================================================================
 
-A worker is *idle* or *serving a job*; it takes commands in both states, between tasks. It leaves a
-job only when all its planes have arrived, all its replies have left and its report is sent, so that
-nothing of a job is in flight when the next begins or the worker stops.
+What a worker is to do for a product comes in one JOB or several, its *rounds*: the first with what
+the plan gives it, further ones with copies of tasks that others did not finish. PLAN, PLANE,
+RESULT, DONE and REPORT of a round have a tag of their own (:func:`round_tag`), so that rounds do
+not wait for each other. A worker takes commands between tasks, and of all its tasks does the one of
+the lowest unit first. It ends a round when all its planes have arrived, all its replies have left
+and its report is sent; the next product begins when all rounds have ended.
 
 Shared memory is ordered by messages: the master writes planes before it says that they stand, and
 reads results after the reply that announces them.
@@ -55,6 +60,7 @@ class Tag(IntEnum):
     FACTS = 6
     PART = 7
     DONE = 8
+    LEAVE = 9
 
 
 class Command(IntEnum):
@@ -65,7 +71,8 @@ class Command(IntEnum):
     JOB = 2
     """Serve a product: plan and planes follow."""
     PURGE = 3
-    """Drop the tasks of ``unit`` (all if negative) of job ``job`` not yet begun."""
+    """Drop the tasks of ``unit`` (all if negative) of job ``job`` not yet begun, or only ``task``
+    of them if that is not negative."""
     STOP = 4
     """Leave."""
     SURVEY = 5
@@ -76,13 +83,17 @@ class Command(IntEnum):
     """Keep the planes of A that follow, under the number ``held``."""
     RELEASE = 8
     """Let go of the planes ``held``."""
+    FAULTS = 9
+    """From now on behave as the text says that follows, of ``length`` bytes."""
 
 
 HEADER = np.dtype(
     [
         ("command", "i8"),
         ("job", "i8"),
+        ("round", "i8"),
         ("unit", "i8"),
+        ("task", "i8"),
         ("digits", "i8"),
         ("digit_bits", "i8"),
         ("top", "i8"),  # place value of the leading digit product, in bits
@@ -90,19 +101,32 @@ HEADER = np.dtype(
         ("rows", "i8"),
         ("inner", "i8"),
         ("columns", "i8"),
-        ("blocks", "i8"),
+        ("left", "i8"),  # blocks of A
+        ("right", "i8"),  # blocks of B; none: those of the round before
         ("minijobs", "i8"),
         ("tasks", "i8"),
-        ("segments", "i8"),  # of planes, values and stores in shared memory; none: by messages
+        ("segments", "i8"),  # in shared memory: A's planes if not held, B's, values, stores
         ("values", "i8"),  # how many of the segments are values: this worker refines
         ("held", "i8"),
         ("segment", "i8"),
+        ("length", "i8"),
         ("text", "S1024"),
     ]
 )
-BLOCK = np.dtype([("start", "i8"), ("rows", "i8"), ("limbs", "i8")])  # start -1: a combination
+BLOCK = np.dtype([("start", "i8"), ("limbs", "i8"), ("rows", "i8"), ("columns", "i8")])
+"""A block of an operand; start: its first row in shared memory, -1 if it comes as messages."""
 MINIJOB = np.dtype([("unit", "i8"), ("i", "i8"), ("j", "i8")])
-TASK = np.dtype([("unit", "i8"), ("layer", "i8"), ("block", "i8"), ("itemsize", "i8")])
+TASK = np.dtype(
+    [
+        ("unit", "i8"),
+        ("layer", "i8"),
+        ("task", "i8"),
+        ("left", "i8"),  # its block of A, of B
+        ("right", "i8"),
+        ("itemsize", "i8"),
+        ("in_place", "i8"),  # its result goes to shared memory
+    ]
+)
 SEGMENT = np.dtype([("number", "i8"), ("descriptor", "i8"), ("nbytes", "i8")])
 SURVEY = np.dtype(
     [
@@ -132,13 +156,23 @@ FACTS = np.dtype(
 )
 
 MASTER = 0
+ALL = -1
 MOST_DONE = 4096  # bytes of a DONE message
+
+
+_TAGS = 16
+_ROUNDS = 1024  # ended long before their tags are used again; 32767 is the least largest tag
+
+
+def round_tag(tag: Tag, number: int) -> int:
+    """Return the tag of a round's messages."""
+    return tag + _TAGS * (number % _ROUNDS)
 
 
 def header(command: Command, **fields: Any) -> NDArray[np.void]:
     """Return a header message."""
     message = np.zeros(1, HEADER)
-    message["command"] = command
+    message["command"], message["task"] = command, ALL
     for name, value in fields.items():
         message[name] = value
     return message

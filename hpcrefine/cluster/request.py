@@ -14,6 +14,7 @@ from hpcrefine.resolution.digits import Array, Quantised, check_matrix
 from hpcrefine.resolution.layers import Layer, layering
 from hpcrefine.schedule.plan import Plan
 
+CHECKS = ("none", "freivalds")
 _MOST_TASKS = 4  # for each worker
 _FAST_ROWS = 2048  # a GEMM of so many rows runs at full speed
 
@@ -44,6 +45,7 @@ class Cut:
             count = min(rows, workers * each)
         else:
             count = min(rows, _MOST_TASKS * workers)
+            count -= self.code == "matdot" and count % 2 == 0  # 2 p - 1 there
         return make_code(self.code, count, float(self.redundancy))
 
 
@@ -57,6 +59,11 @@ class Wanted:
     relative_tolerance: float | None
     unit: str
     keep_integers: bool
+    verify: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.verify not in CHECKS:
+            raise InputError(f"verify: found {self.verify!r}, expected one of {', '.join(CHECKS)}")
 
     def choose(
         self, left: Quantised, right: Quantised
@@ -99,18 +106,22 @@ def check_shapes(a: tuple[int, ...], b: tuple[int, ...]) -> None:
 
 
 def shared_arrays(
-    sharing: Sharing, plan: Plan, left: NDArray[np.int8] | None, right: NDArray[np.int8], keep: bool
+    sharing: Sharing, plan: Plan, left: NDArray[np.int8], right: NDArray[np.int8], wanted: Wanted
 ) -> SharedArrays:
     """Make the arrays of a product in shared memory.
 
-    With redundancy, blocks may have to be decoded: integers are kept, and the master refines.
+    Where blocks may have to be decoded, come twice or be checked, integers are kept, and the master
+    refines; so it does where a code cuts columns.
     """
     rows, columns = plan.shape[0], plan.shape[2]
-    redundant = plan.code.coded > plan.code.tasks
-    values = [] if redundant else [sharing.empty((rows, columns), np.float64) for _ in plan.layers]
+    code, whole = plan.code, plan.code.grid.inner == plan.code.grid.columns == 1
+    redundant = code.coded > code.tasks or code.reissues or wanted.verify != "none"
+    values = []
+    if whole and not redundant:
+        values = [sharing.empty((rows, columns), np.float64) for _ in plan.layers]
     stores = [
-        sharing.empty((len(unit.significances) * rows * columns,), plan.result_dtype(unit, 0))
+        sharing.empty((len(unit.significances) * rows * columns,), plan.block_dtype(unit))
         for unit in plan.units
-        if redundant or keep
+        if whole and (redundant or wanted.keep_integers)
     ]
     return SharedArrays(left, right, values, stores)

@@ -1,23 +1,16 @@
 """A left operand that stays at the workers: for streams of products with the same A."""
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from mpi4py import MPI
 
-from hpcrefine.cluster.dispatch import (
-    STANDS,
-    Outbox,
-    block_table,
-    blocks_of,
-    send_combined,
-    send_plain,
-)
-from hpcrefine.cluster.protocol import Command, Tag, as_bytes, header
+from hpcrefine.cluster.dispatch import Outbox, Side
+from hpcrefine.cluster.protocol import SEGMENT, Command, Tag, as_bytes
 from hpcrefine.cluster.request import Cut, Wanted, check_shapes
+from hpcrefine.cluster.roster import Roster
 from hpcrefine.cluster.shared import Sharing
-from hpcrefine.codes import Code
 from hpcrefine.errors import InputError
 from hpcrefine.resolution.digits import Array, Quantised, check_matrix
 from hpcrefine.schedule.plan import Plan
@@ -40,12 +33,22 @@ class Resident:
         The operand.
     cut : Cut
         How it was cut.
-    code : Code
-        How it was coded.
+    plan : Plan
+        How it was coded and dealt.
+    ranks : tuple of int
+        The plan's workers.
     """
 
-    def __init__(self, pool: "Pool", number: int, left: Quantised, cut: Cut, code: Code) -> None:
-        self.number, self.left, self.cut, self.code = number, left, cut, code
+    def __init__(
+        self,
+        pool: "Pool",
+        number: int,
+        left: Quantised,
+        cut: Cut,
+        plan: Plan,
+        ranks: tuple[int, ...],
+    ) -> None:
+        self.number, self.left, self.cut, self.plan, self.ranks = number, left, cut, plan, ranks
         self._pool: Pool | None = pool
 
     @property
@@ -63,6 +66,7 @@ class Resident:
         relative_tolerance: float | None = None,
         unit: str = "layer",
         keep_integers: bool = False,
+        verify: str = "none",
     ) -> "Product":
         """Multiply in layers of resolution; parameters are those of :meth:`Pool.matmul`.
 
@@ -75,7 +79,9 @@ class Resident:
             raise InputError("a: found an operand that was released, expected one at the workers")
         check_matrix(b, "b")
         check_shapes(self.shape, b.shape)
-        wanted = Wanted(layers, truncate, tolerance, relative_tolerance, unit, keep_integers)
+        wanted = Wanted(
+            layers, truncate, tolerance, relative_tolerance, unit, keep_integers, verify
+        )
         return self._pool.multiply_resident(self, b, wanted)
 
     def release(self) -> None:
@@ -96,29 +102,52 @@ class Resident:
         self.release()
 
 
-def hold(comm: MPI.Comm, number: int, plan: Plan, left: Quantised, sharing: Sharing) -> None:
-    """Send the planes of A to the workers, to be kept; returns when they have left."""
-    outbox, blocks = Outbox(comm), blocks_of(plan)
-    for rank, tasks in blocks.items():
-        shared = sharing.table() if sharing.arrays_for(rank) else np.empty(0, np.uint8)
-        command = header(
+def hold(
+    roster: Roster, ranks: Sequence[int], number: int, plan: Plan, left: Quantised, sharing: Sharing
+) -> None:
+    """Send the planes of A to the workers, to be kept; returns when they have left.
+
+    Parameters
+    ----------
+    roster : Roster
+        Who is there.
+    ranks : sequence of int
+        The plan's workers.
+    number : int
+        What the workers will know the planes by.
+    plan : Plan
+        Of which blocks and combinations each gets its share.
+    left : Quantised
+        The planes.
+    sharing : Sharing
+        Which workers find them in shared memory.
+    """
+    outbox, sides = Outbox(roster), {}
+    for worker, rank in enumerate(ranks):
+        tasks = [task for task, owner in enumerate(plan.owners) if owner == worker]
+        if not tasks:
+            continue
+        shared = sharing.arrays_for(rank) is not None
+        side = Side(plan.left, [plan.code.left(task) for task in tasks], shared=shared)
+        sides[rank] = side
+        segments = sharing.table() if shared else np.empty(0, SEGMENT)
+        blocks = side.table()
+        outbox.command(
             Command.HOLD,
+            [rank],
             held=number,
             digits=left.digits,
             rows=left.shape[0],
             inner=left.shape[1],
-            blocks=len(tasks),
-            segments=len(shared),
+            left=len(blocks),
+            segments=len(segments),
         )
-        outbox.send(as_bytes(command), rank, Tag.COMMAND)
-        outbox.send(as_bytes(block_table(plan, tasks)), rank, Tag.PLAN)
-        if len(shared):
-            outbox.send(as_bytes(shared), rank, Tag.PLAN)
+        for table in (blocks, segments):
+            if len(table):
+                outbox.send(as_bytes(table), rank, Tag.PLAN)
     for plane in left.planes:
-        for rank, tasks in blocks.items():
-            if sharing.arrays_for(rank):
-                outbox.send(STANDS, rank, Tag.PLANE)
-            else:
-                send_plain(outbox, plan, rank, tasks, plane)
-        send_combined(outbox, plan, blocks, plane)
+        for rank, side in sides.items():
+            side.send_plain(outbox, rank, Tag.PLANE, plane)
+        for rank, side in sides.items():
+            side.send_combined(outbox, rank, Tag.PLANE, plane)
     outbox.flush()

@@ -1,13 +1,14 @@
-"""One product, as a worker sees it.
+"""One round of a product, as a worker sees it.
 
-A job goes: plan in, planes in, tasks in order, one reply each, a report. Where memory is shared
+A round goes: plan in, planes in, tasks in order, one reply each, a report. Where memory is shared
 with the master, planes are read and results written where they belong, and the replies only say
-so; if the code has no redundancy, the worker also refines its blocks, while they are in cache, so
-that the master need not touch the product at all.
+so; if nothing can come of a block but what one worker makes of it, the worker also refines it,
+while it is in cache, so that the master need not touch the product at all.
 """
 
 import math
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,25 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from hpcrefine.cluster.arena import Attachments
-from hpcrefine.cluster.backoff import Backoff, wait_all
+from hpcrefine.cluster.backoff import wait_all
+from hpcrefine.cluster.faults import Misbehaviour
 from hpcrefine.cluster.messages import message, receive_table
-from hpcrefine.cluster.planes import Arrivals, LeftPlanes
-from hpcrefine.cluster.protocol import BLOCK, MASTER, MINIJOB, MOST_DONE, TASK, Tag
+from hpcrefine.cluster.planes import Arrivals, BlockPlanes
+from hpcrefine.cluster.protocol import (
+    ALL,
+    BLOCK,
+    MASTER,
+    MINIJOB,
+    MOST_DONE,
+    TASK,
+    Tag,
+    round_tag,
+)
 from hpcrefine.cluster.shared import Shared
 from hpcrefine.kernels import Kernel
 from hpcrefine.kernels.task import compute_task
 
 _RESULTS_IN_FLIGHT = 3
-_POLLING_SHARE = 0.02  # of the time of a task, for what is still on its way
 _PATIENCE = 2e-4  # seconds for which word of small tasks may wait for more of it
 _WORTHWHILE = 1 << 25  # multiply-adds that make a kernel call of its own worthwhile
 _PURGED = np.empty(0, np.uint8)
@@ -44,8 +54,27 @@ class Scratch:
         return self._buffer[:nbytes].view(dtype).reshape(shape)
 
 
+class Purged:
+    """The tasks of a product that are not wanted any more."""
+
+    def __init__(self) -> None:
+        self._tasks: set[tuple[int, int]] = set()
+
+    def add(self, unit: int, task: int) -> None:
+        """Drop a task of a unit; all tasks, all units, if negative."""
+        self._tasks.add((max(unit, ALL), max(task, ALL)))
+
+    def holds(self, unit: int, tasks: Sequence[int]) -> bool:
+        """Say whether none of these tasks of a unit is wanted."""
+        if not self._tasks:
+            return False
+        if not self._tasks.isdisjoint({(ALL, ALL), (unit, ALL)}):
+            return True
+        return all((unit, task) in self._tasks for task in tasks)
+
+
 class Serving:
-    """Serves one product.
+    """Serves one round of a product.
 
     Parameters
     ----------
@@ -57,31 +86,44 @@ class Serving:
         Multiplies digit planes.
     memory : Attachments or None
         The master's segments.
-    held : LeftPlanes or None
+    held : BlockPlanes or None
         Planes of A that are here already.
+    right : BlockPlanes or None
+        Planes of B from an earlier round.
+    purged : Purged
+        What need not be done of the product.
     scratch : Scratch
         For integers that nobody keeps.
-    take_command : callable
-        Takes one command if there is one, and says whether there was.
+    faults : Misbehaviour or None
+        How this worker is to fail.
+
+    Attributes
+    ----------
+    right : BlockPlanes
+        Planes of B, for later rounds.
     """
 
     def __init__(
         self,
         comm: MPI.Comm,
         header: np.void,
+        *,
         kernel: Kernel | None,
         memory: Attachments | None,
-        held: LeftPlanes | None,
-        scratch: "Scratch",
-        take_command: Callable[[], bool],
+        held: BlockPlanes | None,
+        right: BlockPlanes | None,
+        purged: Purged,
+        scratch: Scratch,
+        faults: Misbehaviour | None,
     ) -> None:
-        self.number = int(header["job"])
-        self._comm, self._header, self._take_command = comm, header, take_command
+        self._comm, self._header, self._number = comm, header, int(header["round"])
         self._floating = bool(header["floating"])
         self._kernel = None if self._floating else kernel
-        self._blocks = receive_table(comm, BLOCK, header["blocks"])
-        minijobs = receive_table(comm, MINIJOB, header["minijobs"])
-        self._tasks = receive_table(comm, TASK, header["tasks"])
+        self._purged, self._scratch, self._faults = purged, scratch, faults
+        self._left_blocks = self._table(BLOCK, "left")
+        right_blocks = self._table(BLOCK, "right")
+        minijobs = self._table(MINIJOB, "minijobs")
+        self._tasks = self._table(TASK, "tasks")
         self._minijobs: dict[int, list[tuple[int, int]]] = {}
         for unit, i, j in minijobs.tolist():
             self._minijobs.setdefault(unit, []).append((i, j))
@@ -89,56 +131,82 @@ class Serving:
         for task in self._tasks:
             self._first_unit.setdefault(int(task["layer"]), int(task["unit"]))
         self._shared = Shared(comm, header, memory, held=held is not None)
-        self._planes = self._arrivals(held)
-        self._purged: set[int] = set()
-        self._all_purged = False
-        self._last_seconds = 0.0
-        self._scratch = scratch
+        dtype = np.dtype(np.float64 if self._floating else np.int8)
+        self._left = held or BlockPlanes(self._left_blocks, dtype, self._shared.left)
+        if held is not None:
+            self._left_blocks = held.blocks
+        self.right = right or BlockPlanes(right_blocks, dtype, self._shared.right)
+        fresh = ([] if right else [self.right]) + ([] if held else [self._left])
+        self._arrivals = Arrivals(comm, self._tag(Tag.PLANE), int(header["digits"]), *fresh)
+        self._runs = deque(self._cut_into_runs())
+        self._seconds = np.full((len(self._tasks), 2), np.nan)
         self._done, self._flushed = np.empty(0, np.uint8), 0.0
         self._replies: list[tuple[MPI.Request, NDArray[Any]]] = []
 
-    def purge(self, unit: int) -> None:
-        """Drop the tasks of a unit, or of all if it is negative."""
-        self._all_purged |= unit < 0
-        self._purged.add(unit)
+    @property
+    def unit(self) -> int:
+        """Unit of the next task; beyond all if there is none."""
+        return int(self._tasks["unit"][self._runs[0].start]) if self._runs else 1 << 62
 
-    def run(self) -> None:
-        """Reply to every task, then report."""
-        seconds = np.full((len(self._tasks), 2), np.nan)
-        for run in self._runs():
-            first = self._tasks[run.start]
-            self._wait_for_planes(int(first["unit"]))
-            in_place = self._in_place(int(first["block"]))
-            if self._all_purged or int(first["unit"]) in self._purged:
-                self._reply(run, in_place, None)
-                continue
-            start = MPI.Wtime()
-            result = self._compute(run)
-            computed = MPI.Wtime()
-            self._refine(run, result)
-            refined = MPI.Wtime()
-            seconds[run.start : run.stop] = computed - start, refined - computed
-            seconds[run.start : run.stop] /= len(run)
-            self._last_seconds = refined - start
-            self._reply(run, in_place, result)
+    def progress(self) -> bool:
+        """Take planes that have arrived; say whether all have."""
+        return self._arrivals.progress()
+
+    def step(self) -> bool:
+        """Do the next tasks, or drop them if they were purged; say whether that was possible."""
+        if not self._runs:
+            return False
+        unit, run = self.unit, self._runs[0]
+        if self._purged.holds(unit, self._tasks["task"][run.start : run.stop].tolist()):
+            self._reply(self._runs.popleft(), None)
+            return True
+        needed = 1 + max(max(cell) for cell in self._minijobs[unit])
+        if min(self._left.here, self.right.here) < needed:
+            self._flush()
+            return False
+        self._do(self._runs.popleft())
+        return True
+
+    def finish(self) -> bool:
+        """Take planes that have arrived; end the round, and say so, if nothing of it is left."""
+        if not self._arrivals.progress() or self._runs:
+            return False
         self._flush()
-        Backoff().until(self._finish)
         wait_all([request for request, _ in self._replies])
-        wait_all([self._comm.Isend(seconds, MASTER, Tag.REPORT)])
+        wait_all([self._comm.Isend(self._seconds, MASTER, self._tag(Tag.REPORT))])
+        return True
 
-    def _in_place(self, block: int) -> bool:
-        return self._shared.any and int(self._blocks["start"][block]) >= 0
+    def _table(self, dtype: np.dtype[Any], count: str) -> NDArray[Any]:
+        return receive_table(self._comm, dtype, self._header[count], self._number)
 
-    def _runs(self) -> list[range]:
+    def _tag(self, tag: Tag) -> int:
+        return round_tag(tag, self._number)
+
+    def _do(self, run: range) -> None:
+        start = MPI.Wtime()
+        result = self._compute(run)
+        if self._faults is not None:
+            result = self._faults.after(self._header, self._tasks[run.start], result, start)
+        computed = MPI.Wtime()
+        self._refine(run, result)
+        refined = MPI.Wtime()
+        self._seconds[run.start : run.stop] = computed - start, refined - computed
+        self._seconds[run.start : run.stop] /= len(run)
+        self._reply(run, result)
+
+    def _cut_into_runs(self) -> list[range]:
         """Cut the tasks into runs of neighbours too small to be worth a call each.
 
         Only tasks of one unit whose results lie one behind the other in shared memory are joined.
         """
-        units, blocks = self._tasks["unit"], self._tasks["block"]
-        starts, rows = self._blocks["start"][blocks], self._blocks["rows"][blocks]
+        units, lefts = self._tasks["unit"], self._tasks["left"]
+        starts, rows = self._left_blocks["start"][lefts], self._left_blocks["rows"][lefts]
+        in_place, rights = self._tasks["in_place"], self._tasks["right"]
         joined = np.zeros(len(units), bool)  # to the task before
-        joined[1:] = (np.diff(units) == 0) & (starts[1:] == starts[:-1] + rows[:-1])
-        joined[1:] &= (starts[:-1] >= 0) & self._shared.any
+        joined[1:] = (np.diff(units) == 0) & (np.diff(rights) == 0) & (np.diff(lefts) == 1)
+        joined[1:] &= starts[1:] == starts[:-1] + rows[:-1]
+        joined[1:] &= (in_place[1:] & in_place[:-1]).astype(bool)
+        joined &= self._faults is None  # faults befall tasks
         if self._shared.stores:
             groups = {
                 unit: len({i + j for i, j in cells}) for unit, cells in self._minijobs.items()
@@ -154,92 +222,54 @@ class Serving:
             height += more
         return [*runs, range(begin, len(units))] if len(units) else []
 
-    def _arrivals(self, held: LeftPlanes | None) -> Arrivals:
-        header, shared = self._header, self._shared
-        digits, columns = int(header["digits"]), int(header["columns"])
-        inner, dtype = int(header["inner"]), np.dtype(np.float64 if self._floating else np.int8)
-        if held is None:
-            held_already, left = False, LeftPlanes(self._blocks, inner, dtype, shared.left)
-        else:
-            held_already, left = True, held
-        if shared.right is None:
-            right = [np.empty((inner, columns), dtype) for _ in range(digits)]
-        else:
-            right = list(shared.right)
-        return Arrivals(self._comm, digits, left, held=held_already, right=right, shared=shared.any)
-
-    def _wait_for_planes(self, unit: int) -> None:
-        """Take what has arrived; wait until the unit has its planes or is dropped.
-
-        Large messages move only while both ends call MPI, so a little time between tasks goes to
-        the planes that later tasks need.
-        """
-        needed = 1 + max(max(cell) for cell in self._minijobs[unit])
-
-        def ready() -> bool:
-            return self._poll() >= needed or self._all_purged or unit in self._purged
-
-        deadline = MPI.Wtime() + _POLLING_SHARE * self._last_seconds
-        while self._poll() < int(self._header["digits"]) and MPI.Wtime() < deadline:
-            pass
-        if not ready():
-            self._flush()
-            Backoff().until(ready)
-
-    def _poll(self) -> int:
-        """Take commands and planes; return how many digits are here."""
-        while self._take_command():
-            pass
-        return self._planes.progress()
-
-    def _finish(self) -> bool:
-        return self._poll() == int(self._header["digits"])
-
     def _compute(self, run: range) -> NDArray[Any]:
-        blocks, unit = self._blocks_of(run), int(self._tasks["unit"][run.start])
-        cells, rows = self._minijobs[unit], self._rows(blocks)
+        task, lefts = self._tasks[run.start], self._blocks_of(run)
+        rights = range(int(task["right"]), int(task["right"]) + 1)
+        cells = self._minijobs[int(task["unit"])]
         if self._floating:
-            a, b = self._planes.left.limbs(0, blocks, None)[0], self._planes.right(0, None)
-            return np.matmul(a, b, out=self._shared.values[0][rows] if self._shared.any else None)
+            a, b = self._left.limbs(0, lefts, None)[0], self.right.limbs(0, rights, None)[0]
+            there = self._shared.values[0][self._rows(lefts)] if task["in_place"] else None
+            product: NDArray[np.float64] = np.matmul(a, b, out=there)
+            return product
         if self._kernel is None:
             raise RuntimeError("a job came before a kernel was configured")
         digits = range(1 + max(map(max, cells)))
-        left = [self._planes.left.limbs(i, blocks, self._kernel) for i in digits]
-        right = [self._planes.right(j, self._kernel) for j in digits]
-        out = self._place(run, len({i + j for i, j in cells}))
+        left = [self._left.limbs(i, lefts, self._kernel) for i in digits]
+        right = [self.right.limbs(j, rights, self._kernel) for j in digits]
+        shape = len({i + j for i, j in cells}), left[0][0].shape[0], right[0][0].shape[1]
+        out = self._place(run, shape)
         compute_task(
             self._kernel, left, right, cells, out, 1 << (int(self._header["digit_bits"]) - 1)
         )
         return out
 
     def _blocks_of(self, run: range) -> range:
-        first, last = self._tasks["block"][[run.start, run.stop - 1]].tolist()
+        first, last = self._tasks["left"][[run.start, run.stop - 1]].tolist()
         return range(first, last + 1)
 
     def _rows(self, blocks: range) -> slice:
-        """Return the rows of the product that neighbouring blocks cover, from 0 if combined."""
-        starts, rows = self._blocks["start"], self._blocks["rows"]
-        start = int(starts[blocks.start])
-        return slice(start, start + int(rows[blocks.start : blocks.stop].sum()))
+        """Return the rows of the product that neighbouring blocks in shared memory cover."""
+        first, last = self._left_blocks[blocks.start], self._left_blocks[blocks.stop - 1]
+        return slice(int(first["start"]), int(last["start"] + last["rows"]))
 
-    def _place(self, run: range, groups: int) -> NDArray[Any]:
+    def _place(self, run: range, shape: tuple[int, int, int]) -> NDArray[Any]:
         """Return where the integers of a run of tasks go."""
-        rows = self._rows(self._blocks_of(run))
-        shape = groups, rows.stop - rows.start, int(self._header["columns"])
-        dtype = np.dtype(f"i{self._tasks['itemsize'][run.start]}")
-        if rows.start >= 0 and self._shared.stores:
-            store = self._shared.stores[int(self._tasks["unit"][run.start])].view(dtype)
-            first = groups * rows.start * shape[2]
-            return store[first : first + math.prod(shape)].reshape(shape)
-        if self._shared.refiner is None:
+        task = self._tasks[run.start]
+        dtype = np.dtype(f"i{task['itemsize']}")
+        if not task["in_place"]:
             return np.empty(shape, dtype)
-        return self._scratch.array(shape, dtype)
+        if not self._shared.stores:
+            return self._scratch.array(shape, dtype)
+        store = self._shared.stores[int(task["unit"])].view(dtype)
+        first = shape[0] * self._rows(self._blocks_of(run)).start * shape[2]
+        return store[first : first + math.prod(shape)].reshape(shape)
 
     def _refine(self, run: range, integers: NDArray[Any]) -> None:
         """Write the next resolution of the tasks' blocks, if that is our business."""
-        if self._shared.refiner is None:
+        task = self._tasks[run.start]
+        if self._shared.refiner is None or not task["in_place"]:
             return
-        unit, layer = int(self._tasks["unit"][run.start]), int(self._tasks["layer"][run.start])
+        unit, layer = int(task["unit"]), int(task["layer"])
         value = self._shared.values[layer]
         before: NDArray[np.float64] | None = value
         if unit == self._first_unit[layer]:
@@ -248,8 +278,8 @@ class Serving:
         rows = self._rows(self._blocks_of(run))
         self._shared.refiner.add(rows, integers, significances, before, value)
 
-    def _reply(self, run: range, in_place: bool, result: NDArray[Any] | None) -> None:
-        if not in_place:
+    def _reply(self, run: range, result: NDArray[Any] | None) -> None:
+        if not self._tasks["in_place"][run.start]:
             self._send(_PURGED if result is None else result, Tag.RESULT)
             return
         states = np.full(len(run), result is not None, np.uint8)
@@ -267,4 +297,4 @@ class Serving:
         if len(self._replies) >= _RESULTS_IN_FLIGHT:
             oldest, _ = self._replies.pop(0)
             wait_all([oldest])
-        self._replies.append((self._comm.Isend(message(buffer), MASTER, tag), buffer))
+        self._replies.append((self._comm.Isend(message(buffer), MASTER, self._tag(tag)), buffer))

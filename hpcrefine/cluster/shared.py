@@ -21,7 +21,7 @@ class SharedArrays:
     Attributes
     ----------
     left, right : ndarray of int8 or float64, shapes (digits, n, k) and (digits, k, p)
-        Planes of the operands; ``left`` is None where the workers hold it.
+        Planes of the operands; None where there are none to share.
     values : sequence of ndarray of float64, shape (n, p)
         One for each layer, filled by the workers; empty if they do not refine.
     stores : sequence of ndarray
@@ -29,7 +29,7 @@ class SharedArrays:
     """
 
     left: NDArray[Any] | None
-    right: NDArray[Any]
+    right: NDArray[Any] | None
     values: Sequence[NDArray[np.float64]]
     stores: Sequence[NDArray[np.signedinteger]]
 
@@ -77,15 +77,21 @@ class Sharing:
         """Return an array, shared if that is possible."""
         return np.empty(shape, dtype) if self.arena is None else self.arena.empty(shape, dtype)
 
-    def table(self) -> NDArray[np.void]:
-        """Describe the segments, in the order of the attributes of SharedArrays."""
+    def table(self, *, left: bool = True, results: bool = True) -> NDArray[np.void]:
+        """Describe the segments, in the order of the attributes of SharedArrays.
+
+        Parameters
+        ----------
+        left, results : bool
+            Whether the planes of A, and values and stores, are among them.
+        """
         if self._arrays is None or self.arena is None:
             return np.empty(0, SEGMENT)
-        left, right = self._arrays.left, self._arrays.right
-        arrays = [right, *self._arrays.values, *self._arrays.stores]
-        return np.concatenate(
-            [self.arena.row(array) for array in ([] if left is None else [left]) + arrays]
-        )
+        operands = [self._arrays.left if left else None, self._arrays.right]
+        arrays: list[NDArray[Any]] = [planes for planes in operands if planes is not None]
+        if results:
+            arrays += [*self._arrays.values, *self._arrays.stores]
+        return np.concatenate([self.arena.row(array) for array in arrays])
 
     def release(self) -> None:
         """Let go of the arrays: no worker is at them any more."""
@@ -112,7 +118,8 @@ class Shared:
     def __init__(
         self, comm: MPI.Comm, header: np.void, memory: Attachments | None, *, held: bool
     ) -> None:
-        segments = receive_table(comm, SEGMENT, header["segments"])
+        number = int(header["round"])
+        segments = receive_table(comm, SEGMENT, header["segments"], number)
         rows, inner, columns = (int(header[name]) for name in ("rows", "inner", "columns"))
         floating, digits = bool(header["floating"]), int(header["digits"])
         self.any = len(segments) > 0
@@ -131,7 +138,7 @@ class Shared:
         self.values = [memory.array(row, (rows, columns), np.float64) for row in values]
         self.stores = [memory.array(row, (int(row["nbytes"]),), np.uint8) for row in stores]
         if self.values and not floating:
-            exponents = receive_table(comm, np.dtype(np.int64), rows + columns)
+            exponents = receive_table(comm, np.dtype(np.int64), rows + columns, number)
             self.refiner = Refiner(
                 exponents[:rows],
                 exponents[rows:],

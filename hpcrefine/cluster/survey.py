@@ -6,7 +6,6 @@ two threads of the master.
 
 import itertools
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -14,9 +13,11 @@ from numpy.typing import NDArray
 
 from hpcrefine.cluster.arena import Arena, Attachments
 from hpcrefine.cluster.backoff import wait_all
+from hpcrefine.cluster.dispatch import Outbox
 from hpcrefine.cluster.messages import receive_table
 from hpcrefine.cluster.protocol import MASTER, SEGMENT, SURVEY, Command, Tag, as_bytes, header
 from hpcrefine.cluster.remote import RemoteMatrix
+from hpcrefine.cluster.roster import Roster
 from hpcrefine.resolution.digits import Array, Threads
 from hpcrefine.resolution.sweep import NotFiniteError, Rows, Source, Sweep, Swept, strip_peaks
 
@@ -33,6 +34,8 @@ class Ranks(Threads):
     ----------
     comm : MPI.Comm
         Communicator of the pool.
+    roster : Roster
+        Who is there.
     ranks : sequence of int
         Workers that share memory with this process; all must be idle.
     readers : collection of int
@@ -46,13 +49,15 @@ class Ranks(Threads):
     def __init__(
         self,
         comm: MPI.Comm,
+        roster: Roster,
         ranks: Sequence[int],
         readers: Collection[int],
         arena: Arena | None,
         threads: int,
     ) -> None:
         super().__init__(threads)
-        self._comm, self._ranks, self._readers, self._arena = comm, ranks, readers, arena
+        self._comm, self._roster, self._arena = comm, roster, arena
+        self._ranks, self._readers = ranks, readers
 
     def planes(self, digits: int, shape: tuple[int, int]) -> NDArray[np.int8]:
         """Return planes in shared memory, if there is any."""
@@ -62,9 +67,11 @@ class Ranks(Threads):
 
     def peaks(self, matrix: Array, axis: int) -> list[Floats]:
         """Return the peaks that each worker found."""
-        if not self._readable(matrix):
-            return super().peaks(matrix, axis)
-        return self._survey(matrix, axis, None, None, 0)
+        while self._readable(matrix):
+            parts = self._survey(matrix, axis, None, None, 0)
+            if parts is not None:
+                return parts
+        return super().peaks(matrix, axis)
 
     def sweep(
         self,
@@ -75,11 +82,12 @@ class Ranks(Threads):
         digit_bits: int,
     ) -> list[Swept]:
         """Have each worker quantise its share of the rows."""
-        if not self._readable(matrix) or self._arena is None or not self._arena.holds(planes):
-            return super().sweep(matrix, axis, peaks, planes, digit_bits)
-        parts = self._survey(matrix, axis, peaks, planes, digit_bits)
-        split = [part.reshape(len(planes) + 2, -1) for part in parts]
-        return [Swept(part[0], part[1:]) for part in split]
+        while self._arena is not None and self._arena.holds(planes) and self._readable(matrix):
+            parts = self._survey(matrix, axis, peaks, planes, digit_bits)
+            if parts is not None:
+                split = [part.reshape(len(planes) + 2, -1) for part in parts]
+                return [Swept(part[0], part[1:]) for part in split]
+        return super().sweep(matrix, axis, peaks, planes, digit_bits)
 
     def _readable(self, matrix: Array) -> bool:
         usual = matrix.dtype.isnative and matrix.flags.c_contiguous
@@ -88,7 +96,8 @@ class Ranks(Threads):
     def _team(self, matrix: Array) -> list[int]:
         """Return the workers that can read a matrix."""
         shared = self._arena is not None and self._arena.holds(matrix)
-        return [rank for rank in self._ranks if shared or rank in self._readers]
+        found = [rank for rank in self._ranks if shared or rank in self._readers]
+        return [rank for rank in found if not self._roster.gone(rank)]
 
     def _survey(
         self,
@@ -97,7 +106,8 @@ class Ranks(Threads):
         peaks: Floats | None,
         planes: NDArray[np.int8] | None,
         digit_bits: int,
-    ) -> list[Floats]:
+    ) -> list[Floats] | None:
+        """Have each worker see to its share of the rows; None if one has gone meanwhile."""
         rows, columns = matrix.shape
         ranks = self._team(matrix)
         count = min(len(ranks), rows)
@@ -111,38 +121,23 @@ class Ranks(Threads):
         if arena is not None and planes is not None:
             rows_of.append(arena.row(planes))
         segments = np.concatenate([np.empty(0, SEGMENT), *rows_of])
-        requests, parts = [], []
-        kept: list[NDArray[Any]] = [order, segments]
+        outbox, parts = Outbox(self._roster), []
         for rank, (start, stop) in zip(ranks, itertools.pairwise(edges), strict=False):
             given = np.empty(0) if peaks is None else peaks[start:stop] if axis == 1 else peaks
-            row = np.array(
-                [
-                    (
-                        *(address, rows, columns, start, stop, axis, len(given)),
-                        matrix.dtype.str,
-                    )
-                ],
-                SURVEY,
-            )
+            place = (address, rows, columns, start, stop, axis, len(given), matrix.dtype.str)
             part = np.empty((digits + 2 if digits else 1) * (stop - start if axis else columns))
-            kept += [row, given]
-            requests.append(self._comm.Isend(order, rank, Tag.COMMAND))
-            tables: list[NDArray[Any]] = [row, segments, given]
-            requests += [
-                self._comm.Isend(as_bytes(table), rank, Tag.PLAN) for table in tables if len(table)
-            ]
-            parts.append((part, self._comm.Irecv(as_bytes(part), rank, Tag.PART)))
-        statuses = _complete(requests, [request for _, request in parts])
+            outbox.send(order, rank, Tag.COMMAND)
+            for table in (np.array([place], SURVEY), segments, given):
+                if len(table):
+                    outbox.send(as_bytes(table), rank, Tag.PLAN)
+            parts.append((rank, self._comm.Irecv(as_bytes(part), rank, Tag.PART), part))
+        outbox.flush()
+        statuses = [MPI.Status() for _ in parts]
+        if not all(self._roster.complete(parts, statuses)):
+            return None
         if any(status.Get_count(MPI.BYTE) == 0 for status in statuses):
             raise NotFiniteError
-        return [part for part, _ in parts]
-
-
-def _complete(sends: list[MPI.Request], receives: list[MPI.Request]) -> list[MPI.Status]:
-    statuses = [MPI.Status() for _ in receives]
-    wait_all(sends)
-    wait_all(receives, statuses)
-    return statuses
+        return [part for _, _, part in parts]
 
 
 def answer(comm: MPI.Comm, command: np.void, memory: Attachments | None) -> None:

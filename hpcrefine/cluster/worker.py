@@ -1,13 +1,14 @@
-"""The loop of a worker rank: it takes commands, the products among them, until told to stop."""
+"""The loop of a worker rank: it takes commands and does tasks until told to stop."""
 
 import numpy as np
 from mpi4py import MPI
 
 from hpcrefine.cluster.arena import Attachments, accept
 from hpcrefine.cluster.backoff import Backoff, wait_all
+from hpcrefine.cluster.faults import Misbehaviour
 from hpcrefine.cluster.inventory import facts
 from hpcrefine.cluster.messages import receive_table
-from hpcrefine.cluster.planes import Arrivals, LeftPlanes
+from hpcrefine.cluster.planes import Arrivals, BlockPlanes
 from hpcrefine.cluster.protocol import (
     BLOCK,
     HEADER,
@@ -17,10 +18,12 @@ from hpcrefine.cluster.protocol import (
     Tag,
     as_bytes,
 )
-from hpcrefine.cluster.serving import Scratch, Serving
+from hpcrefine.cluster.serving import Purged, Scratch, Serving
 from hpcrefine.cluster.survey import answer
 from hpcrefine.errors import InputError
 from hpcrefine.kernels import Kernel, choose_kernel
+
+_POLLING_SHARE = 0.02  # of the time of a task, for what is still on its way
 
 
 class Worker:
@@ -38,24 +41,29 @@ class Worker:
         self._comm, self._share = comm, share
         self._kernel: Kernel | None = None
         self._memory: Attachments | None = None
+        self._faults: Misbehaviour | None = None
         self._scratch = Scratch()
-        self._held: dict[int, LeftPlanes] = {}
+        self._held: dict[int, BlockPlanes] = {}
         self._header = np.zeros(1, HEADER)
         self._command: MPI.Request | None = None
-        self._job: Serving | None = None
         self._stopped = False
+        self._job = 0
+        self._rounds: list[Serving] = []
+        self._purged = Purged()
+        self._right: BlockPlanes | None = None
 
     def serve(self) -> None:
-        """Take commands until STOP."""
+        """Take commands and do tasks until STOP."""
         self._listen()
         backoff = Backoff()
         while not self._stopped:
-            if self.take_command():
+            if self._take_command() or self._work():
                 backoff.reset()
             else:
                 backoff.wait()
+        wait_all([self._comm.Isend(np.empty(0, np.uint8), MASTER, Tag.LEAVE)])
 
-    def take_command(self) -> bool:
+    def _take_command(self) -> bool:
         """Take one command if there is one; say whether there was."""
         if self._command is None or not self._command.Test():
             return False
@@ -68,11 +76,10 @@ class Worker:
         match command:
             case Command.CONFIGURE:
                 self._configure(header["text"].decode())
-            case Command.PURGE:
-                if self._job is not None and self._job.number == header["job"]:
-                    self._job.purge(int(header["unit"]))
+            case Command.PURGE if header["job"] == self._job:
+                self._purged.add(int(header["unit"]), int(header["task"]))
             case Command.JOB:
-                self._serve(header)
+                self._begin(header)
             case Command.SURVEY:
                 answer(self._comm, header, self._memory)
             case Command.HOLD:
@@ -81,10 +88,44 @@ class Worker:
                 self._held.pop(int(header["held"]), None)
             case Command.FORGET if self._memory is not None:
                 self._memory.forget(int(header["segment"]))
+            case Command.FAULTS:
+                text = receive_table(self._comm, np.dtype(np.uint8), header["length"])
+                self._faults = self._faults or Misbehaviour(self._comm.rank)
+                self._faults.take(text.tobytes().decode())
         return True
 
     def _listen(self) -> None:
         self._command = self._comm.Irecv(as_bytes(self._header), MASTER, Tag.COMMAND)
+
+    def _begin(self, header: np.void) -> None:
+        """Begin a round; the first of a product lets go of what is left of the one before."""
+        if header["job"] != self._job:
+            self._job, self._purged, self._right = int(header["job"]), Purged(), None
+        begun = Serving(
+            self._comm,
+            header,
+            kernel=self._kernel,
+            memory=self._memory,
+            held=self._held.get(int(header["held"])),
+            right=None if header["right"] else self._right,
+            purged=self._purged,
+            scratch=self._scratch,
+            faults=self._faults,
+        )
+        self._right = begun.right
+        self._rounds.append(begun)
+
+    def _work(self) -> bool:
+        """Do a task of the lowest unit for which all is here; say whether there was any."""
+        self._rounds = [each for each in self._rounds if not each.finish()]
+        start = MPI.Wtime()
+        if not any(each.step() for each in sorted(self._rounds, key=lambda each: each.unit)):
+            return False
+        # Large messages move only while both ends call MPI.
+        until = MPI.Wtime() + _POLLING_SHARE * (MPI.Wtime() - start)
+        while not all(each.progress() for each in self._rounds) and MPI.Wtime() < until:
+            pass
+        return True
 
     def _configure(self, text: str) -> None:
         name, library, offer = text.split("\n")
@@ -99,25 +140,15 @@ class Worker:
         row["shared"], row["readable"] = self._memory is not None, readable
         wait_all([self._comm.Isend(as_bytes(row), MASTER, Tag.FACTS)])
 
-    def _serve(self, header: np.void) -> None:
-        held = self._held.get(int(header["held"]))
-        self._job = Serving(
-            self._comm, header, self._kernel, self._memory, held, self._scratch, self.take_command
-        )
-        self._job.run()
-        self._job = None
-
     def _hold(self, header: np.void) -> None:
-        digits, inner = int(header["digits"]), int(header["inner"])
-        blocks = receive_table(self._comm, BLOCK, header["blocks"])
+        digits = int(header["digits"])
+        blocks = receive_table(self._comm, BLOCK, header["left"])
         segments = receive_table(self._comm, SEGMENT, header["segments"])
         shared = None
         if self._memory is not None and len(segments):
-            shape = digits, int(header["rows"]), inner
+            shape = digits, int(header["rows"]), int(header["inner"])
             shared = self._memory.array(segments[0], shape, np.int8)
-        left = LeftPlanes(blocks, inner, np.dtype(np.int8), shared)
-        arrivals = Arrivals(
-            self._comm, digits, left, held=False, right=[], shared=shared is not None
-        )
-        Backoff().until(lambda: arrivals.progress() == digits)
+        left = BlockPlanes(blocks, np.dtype(np.int8), shared)
+        arrivals = Arrivals(self._comm, Tag.PLANE, digits, left)
+        Backoff().until(arrivals.progress)
         self._held[int(header["held"])] = left

@@ -11,11 +11,13 @@ from hpcrefine.resolution.digits import MAX_DIGIT_BITS
 
 LIMB_PEAK = 1 << (MAX_DIGIT_BITS - 1)
 
+Limbs = Sequence[NDArray[Any]]
+
 
 def compute_task(
     kernel: Kernel,
-    left: Sequence[Sequence[NDArray[Any]]],
-    right: Sequence[NDArray[Any]],
+    left: Sequence[Limbs],
+    right: Sequence[Limbs],
     minijobs: Sequence[tuple[int, int]],
     out: Integers,
     digit_peak: int,
@@ -26,11 +28,9 @@ def compute_task(
     ----------
     kernel : Kernel
         Exact products.
-    left : sequence over digits of sequence over limbs of loaded planes, shape (rows, k)
-        A plain block has one limb; a combination of blocks has its base-256 digits, most
-        significant first.
-    right : sequence of loaded planes, shape (k, columns)
-        Digit planes of B.
+    left, right : sequence over digits of sequence over limbs of loaded planes
+        Digit planes, shapes (rows, k) and (k, columns). A plain block has one limb; a combination
+        of blocks has its base-256 digits, most significant first.
     minijobs : sequence of (int, int)
         Digit products of the task.
     out : ndarray of int32 or int64, shape (significances, rows, columns)
@@ -38,20 +38,30 @@ def compute_task(
     digit_peak : int
         Largest magnitude of a digit.
     """
+    peaks = [digit_peak if len(side[0]) == 1 else LIMB_PEAK for side in (left, right)]
+    peak = peaks[0] * peaks[1]
     groups = sorted({i + j for i, j in minijobs})
     for total, group in zip(out, groups, strict=True):
         cells = [(i, j) for i, j in minijobs if i + j == group]
-        limbs = len(left[cells[0][0]])
-        if limbs == 1:
-            peak = digit_peak**2
-            for count, (i, j) in enumerate(cells):
-                kernel.multiply(left[i][0], right[j], total, peak=peak, accumulate=count > 0)
-            continue
-        peak = LIMB_PEAK * digit_peak
-        part = np.empty(total.shape, result_dtype(right[0].shape[0], len(cells), peak))
-        total[...] = 0
-        for limb in range(limbs):
-            for count, (i, j) in enumerate(cells):
-                kernel.multiply(left[i][limb], right[j], part, peak=peak, accumulate=count > 0)
+        steps = len(left[cells[0][0]]) + len(right[cells[0][1]]) - 1
+        for step in range(steps):
+            pairs = [
+                (left[i][limb], right[j][step - limb])
+                for i, j in cells
+                for limb in range(len(left[i]))
+                if 0 <= step - limb < len(right[j])
+            ]
+            if step == 0:
+                _add_up(kernel, pairs, total, peak)
+                continue
+            part = np.empty(total.shape, result_dtype(pairs[0][1].shape[0], len(pairs), peak))
+            _add_up(kernel, pairs, part, peak)
             total <<= MAX_DIGIT_BITS
             np.add(total, part, out=total, casting="unsafe")
+
+
+def _add_up(
+    kernel: Kernel, pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]], out: Integers, peak: int
+) -> None:
+    for count, (a, b) in enumerate(pairs):
+        kernel.multiply(a, b, out, peak=peak, accumulate=count > 0)

@@ -44,6 +44,10 @@ class Refiner:
         top = a.digit_bits * (a.digits - 1) + b.digit_bits * (b.digits - 1)
         return cls(a.exponents, b.exponents, top=top, digit_bits=a.digit_bits)
 
+    def restricted(self, columns: slice) -> "Refiner":
+        """Return the refiner of some columns of the product."""
+        return Refiner(self.rows, self.columns[columns], top=self.top, digit_bits=self.digit_bits)
+
     def add(
         self,
         rows: slice,

@@ -1,17 +1,21 @@
 """The plan of a product: layers, the units that are cut into tasks, and who computes what."""
 
-from dataclasses import dataclass
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from hpcrefine.codes import Blocks, Code
+from hpcrefine.codes.base import Blocks, Code, Combination, growth, is_plain, limbs
 from hpcrefine.errors import InputError
 from hpcrefine.kernels import result_dtype
 from hpcrefine.resolution.layers import Layer, MiniJob, significances
 from hpcrefine.schedule.split import SPLITS, deal, together, worst_loss
 
 UNITS = ("layer", "minijob")
+_MOST_CHOICES = 5_000
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,44 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class Operand:
+    """One operand as a code cuts it.
+
+    Attributes
+    ----------
+    rows, columns : Blocks
+        Parts of its rows and of its columns.
+    """
+
+    rows: Blocks
+    columns: Blocks
+
+    def place(self, combination: Combination) -> tuple[slice, slice] | None:
+        """Return where a plain block stands; None if it must be made: combined, or padded."""
+        if not is_plain(combination):
+            return None
+        row, column = divmod(combination[0][0], self.columns.count)
+        return self.rows.slices[row], self.columns.slices[column]
+
+    def shape(self, combination: Combination) -> tuple[int, int, int]:
+        """Return limbs, rows and columns of a digit plane of a combination."""
+        place = self.place(combination)
+        if place is None:
+            return limbs(combination), self.rows.height, self.columns.height
+        rows, columns = place
+        return 1, rows.stop - rows.start, columns.stop - columns.start
+
+
+@dataclass(frozen=True)
+class PaddedOperand(Operand):
+    """One whose inner dimension is cut: all its blocks are as large as the largest."""
+
+    def place(self, combination: Combination) -> tuple[slice, slice] | None:
+        """No block stands as it is."""
+        return None
+
+
+@dataclass(frozen=True)
 class Plan:
     """Who computes which coded task of which unit.
 
@@ -53,7 +95,7 @@ class Plan:
     units : tuple of Unit
         What is coded together, in the order of computation.
     code : Code
-        K blocks into N tasks.
+        Blocks of operands into N tasks.
     owners : tuple of int
         Worker (from 0) of each of the N coded tasks, the same in every unit.
     """
@@ -65,10 +107,43 @@ class Plan:
     code: Code
     owners: tuple[int, ...]
 
+    def with_layers(
+        self, shape: tuple[int, int, int], layers: tuple[Layer, ...], unit: str
+    ) -> "Plan":
+        """Return the plan of another product, coded and dealt in the same way."""
+        _check_unit(unit)
+        return replace(self, shape=shape, layers=layers, units=_units(layers, unit))
+
     @cached_property
-    def blocks(self) -> Blocks:
-        """Rows of A in K blocks."""
-        return Blocks(self.shape[0], self.code.tasks)
+    def left(self) -> Operand:
+        """A as the code cuts it."""
+        return self._operand(self.shape[0], self.code.grid.rows, left=True)
+
+    @cached_property
+    def right(self) -> Operand:
+        """B as the code cuts it."""
+        return self._operand(self.shape[2], self.code.grid.columns, left=False)
+
+    def _operand(self, length: int, count: int, *, left: bool) -> Operand:
+        inner = Blocks(self.shape[1], self.code.grid.inner)
+        outer = Blocks(length, count)
+        kind = Operand if inner.count == 1 else PaddedOperand
+        return kind(outer, inner) if left else kind(inner, outer)
+
+    @property
+    def rows(self) -> Blocks:
+        """Rows of the product in blocks."""
+        return self.left.rows
+
+    @property
+    def columns(self) -> Blocks:
+        """Columns of the product in blocks."""
+        return self.right.columns
+
+    def output(self, block: int) -> tuple[slice, slice]:
+        """Return rows and columns of a block of the product."""
+        row, column = divmod(block, self.columns.count)
+        return self.rows.slices[row], self.columns.slices[column]
 
     @property
     def digits(self) -> int:
@@ -80,28 +155,36 @@ class Plan:
         """Largest magnitude of a digit."""
         return 1 << (self.digit_bits - 1)
 
-    def rows(self, task: int) -> int:
-        """Rows of a task's result."""
-        block = self.code.block(task)
-        if block is None:
-            return self.blocks.height
-        rows = self.blocks.slices[block]
-        return int(rows.stop - rows.start)
+    def result_shape(self, unit: Unit, task: int) -> tuple[int, int, int]:
+        """Return significances, rows and columns of a task's result."""
+        _, rows, _ = self.left.shape(self.code.left(task))
+        _, _, columns = self.right.shape(self.code.right(task))
+        return len(unit.significances), rows, columns
 
     def result_dtype(self, unit: Unit, task: int) -> np.dtype[np.signedinteger]:
         """Integer type that holds every sum in a task's result."""
+        grown = growth(self.code.left(task)) * growth(self.code.right(task))
+        return self._dtype(unit, self.left.columns.height, grown)
+
+    def block_dtype(self, unit: Unit) -> np.dtype[np.signedinteger]:
+        """Integer type that holds every sum in a block of the product."""
+        return self._dtype(unit, self.shape[1], 1)
+
+    def _dtype(self, unit: Unit, inner: int, grown: int) -> np.dtype[np.signedinteger]:
         together = max(
             sum(i + j == significance for i, j in unit.minijobs)
             for significance in unit.significances
         )
-        peak = self.code.peak(task, self.digit_peak) * self.digit_peak
-        return result_dtype(self.shape[1], together, peak)
+        return result_dtype(inner, together, grown * self.digit_peak**2)
+
+    def task_cost(self, task: int) -> float:
+        """Digit products of full size that a task costs for each mini-job, limbs included."""
+        made = limbs(self.code.left(task)) * limbs(self.code.right(task))
+        return made / math.prod(self.code.grid)
 
     def digit_products(self, layer: int) -> float:
         """Digit products of full size that a layer costs, redundancy and limbs included."""
-        minijobs = len(self.layers[layer].minijobs)
-        limbs = sum(self.code.limbs(task) for task in range(self.code.coded))
-        return minijobs * limbs / self.code.tasks
+        return len(self.layers[layer].minijobs) * self.code.cost
 
 
 def make_plan(
@@ -139,26 +222,25 @@ def make_plan(
     Raises
     ------
     InputError
-        If K exceeds the rows of A, or there are fewer workers than the code needs.
+        If a matrix has fewer rows or columns than the code cuts it into, or the loss of so many
+        workers cannot be survived.
     """
-    if unit not in UNITS:
-        raise InputError(f"[code] unit: found {unit!r}, expected one of {', '.join(UNITS)}")
+    _check_unit(unit)
     if split not in SPLITS:
         raise InputError(f"[schedule] split: found {split!r}, expected one of {', '.join(SPLITS)}")
-    if code.tasks > shape[0]:
-        raise InputError(
-            f"[code] tasks: found K = {code.tasks} tasks for {shape[0]} rows of a, expected at "
-            "most one task a row"
-        )
-    if workers < code.min_workers:
-        raise InputError(
-            f"ranks: found {workers} workers, expected at least {code.min_workers} for the code "
-            f"{code.name}"
-        )
+    if workers < 1:
+        raise InputError(f"ranks: found {workers} workers, expected at least 1")
+    _check_grid(code, shape)
     counts = SPLITS[split](code.coded, workers)
-    owners = deal(counts) if code.coded > code.tasks else together(counts)
+    groups = [code.group(task) for task in range(code.coded)]
+    owners = deal(counts, groups) if code.coded > code.tasks else together(counts)
     _check_survival(code, owners, workers, survive)
     return Plan(shape, digit_bits, layers, _units(layers, unit), code, owners)
+
+
+def _check_unit(unit: str) -> None:
+    if unit not in UNITS:
+        raise InputError(f"[code] unit: found {unit!r}, expected one of {', '.join(UNITS)}")
 
 
 def _units(layers: tuple[Layer, ...], unit: str) -> tuple[Unit, ...]:
@@ -170,20 +252,47 @@ def _units(layers: tuple[Layer, ...], unit: str) -> tuple[Unit, ...]:
     return tuple(units)
 
 
+def _check_grid(code: Code, shape: tuple[int, int, int]) -> None:
+    names = ("rows of a", "columns of a", "columns of b")
+    for parts, length, name in zip(code.grid, shape, names, strict=True):
+        if parts > length:
+            raise InputError(
+                f"[code] tasks: found K = {code.tasks} tasks for {length} {name}, which "
+                f"{code.name} would cut into {parts} parts; expected no more parts than that"
+            )
+
+
 def _check_survival(code: Code, owners: tuple[int, ...], workers: int, survive: int) -> None:
     if survive < 0:
         raise InputError(f"[code] survive: found {survive}, expected 0 or more workers")
-    spare = code.coded - code.tasks
-    if survive and worst_loss(owners, workers, survive) > spare:
-        needed = workers + 1
-        while worst_loss(deal(SPLITS["uniform"](code.coded, needed)), needed, survive) > spare:
-            needed += 1
-            if needed > code.coded:
-                raise InputError(
-                    f"[code] survive: found {survive}, but {spare} redundant tasks cannot replace "
-                    "so many workers; expected a higher redundancy"
-                )
-        raise InputError(
-            f"ranks: found {workers + 1}, expected at least {needed + 1} for the loss of {survive} "
-            f"worker(s) to leave K = {code.tasks} of {code.coded} tasks"
-        )
+    if survive == 0 or survives(code, owners, workers, survive):
+        return
+    groups = [code.group(t) for t in range(code.coded)]
+    for more in range(workers + 1, code.coded + 1):
+        if survives(code, deal(SPLITS["uniform"](code.coded, more), groups), more, survive):
+            raise InputError(
+                f"ranks: found {workers + 1}, expected at least {more + 1} for the loss of "
+                f"{survive} worker(s) to leave K = {code.tasks} of {code.coded} tasks"
+            )
+    raise InputError(
+        f"[code] survive: found {survive}, but {code.coded - code.tasks} redundant tasks of the "
+        f"scheme {code.name} cannot replace so many workers; expected a higher redundancy"
+    )
+
+
+def survives(code: Code, owners: Sequence[int], workers: int, lost: int) -> bool:
+    """Say whether the tasks of any other workers are enough when ``lost`` of them are gone.
+
+    Where the code's threshold does not prove it, every choice of workers is tried, up to a limit;
+    beyond it the answer is no.
+    """
+    if code.rateless and lost < workers:
+        return True
+    if code.coded - worst_loss(owners, workers, lost) >= code.threshold:
+        return True
+    if lost >= workers or math.comb(workers, lost) > _MOST_CHOICES:
+        return False
+    return all(
+        code.recoverable({task for task, owner in enumerate(owners) if owner not in gone})
+        for gone in itertools.combinations(range(workers), lost)
+    )

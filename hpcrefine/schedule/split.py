@@ -1,5 +1,6 @@
 """Load split: how many coded tasks each worker gets, and which."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,16 +12,19 @@ def uniform(tasks: int, workers: int) -> tuple[int, ...]:
     return tuple(share + (w < rest) for w in range(workers))
 
 
-def deal(counts: Sequence[int]) -> tuple[int, ...]:
+def deal(counts: Sequence[int], groups: Sequence[int] | None = None) -> tuple[int, ...]:
     """Deal tasks 0, 1, 2, ... to workers so that each gets its count at an even pace.
 
     Low tasks go out first everywhere: systematic codes put their plain blocks there, and results
-    that need no decoding arrive before the redundant ones.
+    that need no decoding arrive before the redundant ones. Tasks of one group go to different
+    workers where that is possible: what one worker takes with it, others can replace.
 
     Parameters
     ----------
     counts : sequence of int
         Tasks kappa_p of each worker.
+    groups : sequence of int, optional
+        Group of each task; by default each is its own.
 
     Returns
     -------
@@ -28,7 +32,16 @@ def deal(counts: Sequence[int]) -> tuple[int, ...]:
         Worker of each task.
     """
     turns = [((turn + 0.5) / count, w) for w, count in enumerate(counts) for turn in range(count)]
-    return tuple(w for _, w in sorted(turns))
+    order = [w for _, w in sorted(turns)]
+    if groups is None or len(set(groups)) == len(order):
+        return tuple(order)
+    owners: list[int] = []
+    served: Counter[tuple[int, int]] = Counter()  # tasks of a group at a worker
+    for group in groups[: len(order)]:
+        turn = min(range(min(len(order), len(counts))), key=lambda t: served[group, order[t]])
+        owners.append(order.pop(turn))
+        served[group, owners[-1]] += 1
+    return tuple(owners)
 
 
 def together(counts: Sequence[int]) -> tuple[int, ...]:

@@ -168,8 +168,8 @@ class Check:
     def log(self, product, *, complete=True):
         """Check the log of a settled product: one fate for each task, nothing impossible."""
         code, units = product.plan.code, product.plan.units
-        assert set(product.log) == {(u.index, t) for u in units for t in range(code.coded)}
-        for (unit, task), entry in product.log.items():
+        assert set(product.log) == {(u.index, t, 0) for u in units for t in range(code.coded)}
+        for (unit, task, _), entry in product.log.items():
             assert (entry.unit, entry.task) == (unit, task)
             assert entry.layer == units[unit].layer
             assert entry.worker == product.plan.owners[task] + 1
@@ -187,7 +187,7 @@ class Check:
                 fate: mine.count(fate) for fate in ("used", "late", "purged", "lost")
             }
         for unit in units:
-            used = sum(product.log[unit.index, t].status == "used" for t in range(code.coded))
+            used = sum(product.log[unit.index, t, 0].status == "used" for t in range(code.coded))
             assert used == code.tasks if complete else used <= code.tasks
 
 

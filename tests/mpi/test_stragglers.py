@@ -112,7 +112,7 @@ def test_decoded_around(comm, check, held, layers, unit):
                 assert combination or entry.worker == held.rank or entry.status == "used"
             for each in plan.units:
                 combinations = range(plan.code.tasks, plan.code.coded)
-                assert any(product.log[each.index, t].status == "used" for t in combinations)
+                assert any(product.log[each.index, t, 0].status == "used" for t in combinations)
 
 
 @pytest.mark.mpi(min_size=3)

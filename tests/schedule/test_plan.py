@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcrefine.codes import make_code
+from hpcrefine.codes.base import limbs as count_limbs
 from hpcrefine.errors import InputError
 from hpcrefine.resolution.layers import layering
 from hpcrefine.schedule.plan import make_plan
@@ -45,7 +46,7 @@ def test_digits_are_those_that_the_layers_use():
 def test_every_task_has_an_owner_and_its_rows():
     plan = plan_of(code=make_code("mds", 7, 1.4), workers=3)
     assert plan.owners == deal(uniform(10, 3))
-    rows = [plan.rows(task) for task in range(10)]
+    rows = [plan.result_shape(plan.units[0], task)[1] for task in range(10)]
     assert sum(rows[:7]) == 50
     assert max(rows) - min(rows) == 1
     assert rows[7:] == [8, 8, 8]
@@ -56,7 +57,7 @@ def test_digit_products_count_redundancy_and_limbs():
     assert [plan.digit_products(layer) for layer in range(3)] == [1, 2, 1]
     code = make_code("mds", 16, 1.25)
     plan = plan_of(code=code)
-    limbs = [code.limbs(task) for task in range(20)]
+    limbs = [count_limbs(code.left(task)) for task in range(20)]
     assert limbs[:16] == [1] * 16
     assert min(limbs[16:]) >= 2
     expected = [count * sum(limbs) / 16 for count in (1, 2, 1)]
@@ -101,7 +102,7 @@ def test_the_last_inner_dimension_that_fits_int32(inner, dtype):
         ({"split": "best"}, r"^\[schedule\] split: found 'best', expected one of uniform"),
         ({"shape": (5, 9, 9)}, r"^\[code\] tasks: found K = 6 tasks for 5 rows of a"),
         ({"survive": -1}, r"^\[code\] survive: found -1, expected 0 or more"),
-        ({"workers": 0}, r"^ranks: found 0 workers, expected at least 1 for the code uncoded"),
+        ({"workers": 0}, r"^ranks: found 0 workers, expected at least 1"),
     ],
 )
 def test_errors_name_key_and_remedy(options, message):
@@ -120,12 +121,23 @@ def test_impossible_survival_asks_for_redundancy(tasks, redundancy, survive, wor
 
 
 @pytest.mark.parametrize("survive", [1, 2, 3])
-@pytest.mark.parametrize(("tasks", "redundancy"), [(8, 1.5), (16, 1.25), (6, 2.0)])
-def test_survival_holds_for_any_loss_or_names_the_ranks_needed(tasks, redundancy, survive):
-    code = make_code("mds", tasks, redundancy)
+@pytest.mark.parametrize(
+    ("scheme", "tasks", "redundancy"),
+    [
+        ("mds", 8, 1.5),
+        ("mds", 16, 1.25),
+        ("mds", 6, 2.0),
+        ("replication", 4, 4.0),
+        ("blockdiagonal", 8, 1.5),
+        ("polynomial", 4, 2.0),
+        ("matdot", 5, 2.0),
+    ],
+)
+def test_survival_holds_for_any_loss_or_names_the_ranks_needed(scheme, tasks, redundancy, survive):
+    code = make_code(scheme, tasks, redundancy)
 
     def survives(workers):
-        owners = deal(uniform(code.coded, workers))
+        owners = deal(uniform(code.coded, workers), [code.group(t) for t in range(code.coded)])
         return all(
             code.recoverable({t for t, owner in enumerate(owners) if owner not in lost})
             for lost in combinations(range(workers), min(survive, workers))

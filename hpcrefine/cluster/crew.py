@@ -1,0 +1,310 @@
+"""The workers at one product: who does what, what came of it, and who takes over."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from hpcrefine.cluster.assembly import Assembly
+from hpcrefine.cluster.backoff import Backoff
+from hpcrefine.cluster.dispatch import Dispatch, Operands, Outbox
+from hpcrefine.cluster.protocol import ALL, Command
+from hpcrefine.cluster.roster import Roster
+from hpcrefine.cluster.rounds import Assignment, Round
+from hpcrefine.cluster.shared import Sharing
+from hpcrefine.codes.freivalds import Freivalds
+from hpcrefine.schedule.plan import Plan
+from hpcrefine.schedule.reissue import repairs, to_copy
+
+
+@dataclass(frozen=True)
+class Work:
+    """A product to be computed.
+
+    Attributes
+    ----------
+    comm : MPI.Comm
+        Communicator of the pool.
+    roster : Roster
+        Who is there.
+    job : int
+        Number of the product.
+    plan : Plan
+        Who computes what.
+    ranks : sequence of int
+        The plan's workers.
+    operands : Operands
+        Of what.
+    sharing : Sharing
+        What lies in memory shared with workers.
+    held : int
+        Number of the planes of A that the workers hold; 0 if they are sent.
+    checker : Freivalds or None
+        Tells wrong results from right ones; None: all are trusted.
+    """
+
+    comm: MPI.Comm
+    roster: Roster
+    job: int
+    plan: Plan
+    ranks: Sequence[int]
+    operands: Operands
+    sharing: Sharing
+    held: int = 0
+    checker: Freivalds | None = None
+
+
+class Crew:
+    """Has a product computed: hands out tasks, collects, purges, hands out again.
+
+    Parameters
+    ----------
+    work : Work
+        The product.
+
+    Attributes
+    ----------
+    rounds : list of Round
+        What was handed out.
+    assembly : Assembly
+        What came of it.
+    outbox : Outbox
+        What is on its way to the workers.
+    open : bool
+        Whether results are still wanted.
+    checking : dict of int to float
+        For each layer, seconds of verifying results.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self._work, self._plan, self._code = work, work.plan, work.plan.code
+        self._roster = work.roster
+        refined_there = {
+            task
+            for task, owner in enumerate(self._plan.owners)
+            if self._code.block(task) is not None and work.sharing.refines(work.ranks[owner])
+        }
+        self.assembly = Assembly(self._plan, work.operands.refiner, work.sharing, refined_there)
+        self._dispatch = Dispatch(work.roster, self._plan, work.operands, work.sharing)
+        self.outbox: Outbox = self._dispatch.outbox
+        self.rounds: list[Round] = []
+        self.open = True
+        self.checking: defaultdict[int, float] = defaultdict(float)
+        self._numbers: Counter[int] = Counter()
+        self._attempts: list[Counter[int]] = [Counter() for _ in self._plan.units]
+        self._at: dict[tuple[int, int], list[Round]] = defaultdict(list)
+        self._owed: Counter[tuple[int, int]] = Counter()  # replies of (rank, unit)
+        self._tried: set[tuple[int, int, int]] = set()  # (rank, unit, task)
+        self._beyond = [self._code.coded] * len(self._plan.units)
+        self._twins: dict[int, list[int]] = defaultdict(list)
+        for task in range(self._code.coded):
+            block = self._code.block(task)
+            if block is not None:
+                self._twins[block].append(task)
+
+    def begin(self) -> None:
+        """Hand out what the plan says."""
+        plan = self._plan
+        shares: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for unit in plan.units:
+            for task, owner in enumerate(plan.owners):
+                shares[self._work.ranks[owner]].append((unit.index, task))
+        there = {rank: share for rank, share in shares.items() if not self._roster.gone(rank)}
+        usable = set(self._roster.usable)
+        self._hand_out({r: share for r, share in there.items() if r in usable}, self._work.held)
+        if there.keys() != shares.keys() or not there.keys() <= usable:
+            self._repair(range(len(plan.units)))
+
+    def collect(self, backoff: Backoff) -> None:
+        """Take what has arrived from each worker; if nothing has, look after them, or pause."""
+        arrived = False
+        for each in self.rounds:
+            if each.owed:
+                places, done = each.poll()
+                for at, computed in zip(places, done, strict=True):
+                    each.status[at] = self._judge(each, each.assignments[at], computed)
+                    arrived = True
+        if arrived:
+            backoff.reset()
+        else:
+            self._look_after()
+            backoff.wait()
+        if self.open:
+            self._employ()
+
+    def dismiss(self) -> None:
+        """Want nothing more: what has not begun is dropped."""
+        if self.open:
+            self.open = False
+            self._purge(ALL, [each.rank for each in self.rounds if each.owed])
+
+    def settle(self) -> None:
+        """Wait until nothing of the product is in flight."""
+        backoff = Backoff()
+        while any(each.owed for each in self.rounds):
+            self.collect(backoff)
+        for each in self.rounds:
+            if not self._roster.gone(each.rank):
+                each.settle()
+        self.outbox.flush()
+        self.assembly.release()
+        self._work.sharing.release()
+
+    def _hand_out(self, shares: dict[int, list[tuple[int, int]]], held: int = 0) -> None:
+        rounds = []
+        for rank, share in shares.items():
+            given = []
+            for unit, task in share:
+                attempt = self._attempts[unit][task]
+                self._attempts[unit][task] += 1
+                self._tried.add((rank, unit, task))
+                here = attempt == 0 and self._writes_in_place(rank, task)
+                place = None if here else self.assembly.place(unit, task, fresh=attempt > 0)
+                given.append(Assignment(unit, task, attempt, place))
+            number = self._numbers[rank]
+            self._numbers[rank] += 1
+            each = Round(self._work.comm, self._roster, rank, number, given, self._work.job)
+            for unit, task in share:
+                self._at[unit, task].append(each)
+                self._owed[rank, unit] += 1
+            rounds.append(each)
+        self.rounds += rounds
+        self._dispatch.hand_out(rounds, held)
+
+    def _writes_in_place(self, rank: int, task: int) -> bool:
+        """Say whether a worker writes a result to shared memory: the first of a plain block."""
+        arrays = self._work.sharing.arrays_for(rank)
+        results = arrays is not None and bool(arrays.values or arrays.stores)
+        return results and self._code.block(task) == task
+
+    def _judge(self, each: Round, given: Assignment, computed: bool) -> str:
+        """Take a reply; return what becomes of the task."""
+        unit, task, assembly = given.unit, given.task, self.assembly
+        self._at[unit, task].remove(each)
+        self._owed[each.rank, unit] -= 1
+        if not computed:
+            return "purged"
+        wanted = self.open and self._roster.trusts(each.rank)
+        if not wanted or assembly.knows(unit, task):
+            return "late"
+        result = assembly.in_place(unit, task) if given.place is None else given.place
+        if not self._accepts(unit, task, result):
+            layer = self._plan.units[unit].layer
+            self._roster.reject(each.rank, f"task {task} of layer {layer}")
+            if not self._roster.trusts(each.rank):
+                self._purge(ALL, [each.rank])
+                self._repair(range(len(self._plan.units)))
+            else:
+                self._repair([unit])
+            return "rejected"
+        assembly.take(unit, task, result)
+        if assembly.recovered[unit]:
+            self._purge(unit, [rank for (rank, of), n in self._owed.items() if of == unit and n])
+        else:
+            self._purge_twins(unit, task)
+        return "used"
+
+    def _accepts(self, unit: int, task: int, result: NDArray[Any]) -> bool:
+        if self._work.checker is None:
+            return True
+        start = time.perf_counter()
+        each = self._plan.units[unit]
+        accepted = self._work.checker.accepts(each.minijobs, task, result)
+        self.checking[each.layer] += time.perf_counter() - start
+        return accepted
+
+    def _purge(self, unit: int, ranks: Iterable[int]) -> None:
+        ranks = sorted({rank for rank in ranks if not self._roster.gone(rank)})
+        self.outbox.command(Command.PURGE, ranks, job=self._work.job, unit=unit)
+
+    def _purge_twins(self, unit: int, task: int) -> None:
+        """Drop what others were given to the same end as a task that is done."""
+        block = self._code.block(task)
+        for twin in (task,) if block is None else {task, *self._twins[block]}:
+            for each in self._at.get((unit, twin), ()):
+                self.outbox.command(
+                    Command.PURGE, [each.rank], job=self._work.job, unit=unit, task=twin
+                )
+
+    def _look_after(self) -> None:
+        """Find out who is gone, and replace what went with them."""
+        self._roster.poll()
+        heard: dict[int, float] = {}
+        for each in self.rounds:
+            heard[each.rank] = max(each.heard, heard.get(each.rank, 0.0))
+        lost: set[int] = set()
+        for each in self.rounds:
+            if not each.owed:
+                continue
+            self._roster.suspect(each.rank, heard[each.rank])
+            if self._roster.gone(each.rank):
+                lost |= self._give_up(each)
+        if lost and self.open:
+            self._repair(sorted(lost))
+
+    def _give_up(self, each: Round) -> set[int]:
+        """Expect nothing more of a round; return the units that lack something."""
+        units = set()
+        for given in each.abandon():
+            self._at[given.unit, given.task].remove(each)
+            self._owed[each.rank, given.unit] -= 1
+            units.add(given.unit)
+            if given.place is None and given.task in self.assembly.refined_there:
+                units |= set(self.assembly.repeat(given.task))
+        return units
+
+    def _repair(self, units: Iterable[int]) -> None:
+        """Hand out again what cannot be recovered from what is done or under way."""
+        usable = set(self._roster.usable)
+        again: list[tuple[int, int]] = []
+        for unit in units:
+            if self.assembly.recovered[unit]:
+                continue
+            outstanding = {
+                task
+                for (of, task), rounds in self._at.items()
+                if of == unit and any(each.rank in usable for each in rounds)
+            }
+            finished = self.assembly.finished[unit]
+            again += [(unit, task) for task in repairs(self._code, finished, outstanding)]
+        if not again:
+            return
+        self._roster.require()
+        owed = Counter(dict.fromkeys(usable, 0))
+        for each in self.rounds:
+            owed[each.rank] += each.owed
+        shares: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for unit, task in again:
+            rank = min(usable, key=lambda r: (owed[r], (r, unit, task) in self._tried, r))
+            owed[rank] += 1
+            shares[rank].append((unit, task))
+        self._hand_out(shares)
+
+    def _employ(self) -> None:
+        """Give idle workers something to do, where the code has it."""
+        if not (self._code.reissues or self._code.rateless):
+            return
+        busy = {each.rank for each in self.rounds if each.owed}
+        for rank in self._roster.usable:
+            task = None if rank in busy else self._extra(rank)
+            if task is not None:
+                self._hand_out({rank: [task]})
+
+    def _extra(self, rank: int) -> tuple[int, int] | None:
+        """Return a task for an idle worker: the next of a rateless code, or a copy."""
+        for unit, recovered in enumerate(self.assembly.recovered):
+            if recovered:
+                continue
+            if self._code.rateless:
+                self._beyond[unit] += 1
+                return unit, self._beyond[unit] - 1
+            unfinished = [task for (of, task), at in self._at.items() if of == unit and at]
+            tried = {task for task in unfinished if (rank, unit, task) in self._tried}
+            task = to_copy(unfinished, self._attempts[unit], tried)
+            if task is not None:
+                return unit, task
+        return None
