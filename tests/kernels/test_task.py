@@ -61,7 +61,7 @@ def test_plain_blocks(kernel, digits, minijobs, shape, kind, bits, seed, wide):
     groups, peak = len(significances(minijobs)), 1 << (bits - 1)
     dtype = np.int64 if wide else result_dtype(inner, len(minijobs), peak**2)
     out = np.full((groups, rows, columns), -99, dtype)
-    loaded = [[kernel.load(x)] for x in left], [kernel.load(x) for x in right]
+    loaded = ([[kernel.load(x)] for x in side] for side in (left, right))
     compute_task(kernel, *loaded, minijobs, out, peak)
     assert (out == expected_sums(left, right, minijobs)).all()
 
@@ -88,8 +88,31 @@ def test_combinations_in_limbs(kernel, digits, minijobs, shape, limbs, extreme, 
     dtype = result_dtype(inner, len(minijobs), largest * peak)
     out = np.full((len(significances(minijobs)), rows, columns), -99, dtype)
     loaded = [[kernel.load(x) for x in limbs_of(plane, limbs)] for plane in left]
-    compute_task(kernel, loaded, [kernel.load(x) for x in right], minijobs, out, peak)
+    compute_task(kernel, loaded, [[kernel.load(x)] for x in right], minijobs, out, peak)
     assert (out == expected_sums(left, right, minijobs)).all()
+
+
+@pytest.mark.parametrize("minijobs", LAYERS)
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.differing_executors])
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 60), st.integers(1, 9)),
+    limbs=st.tuples(st.integers(1, 3), st.integers(2, 3)),
+    extreme=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_combinations_of_both_operands(kernel, minijobs, shape, limbs, extreme, seed):
+    rows, inner, columns = shape
+    generator = np.random.default_rng(seed)
+    sides, loaded, largest = [], [], [127 * (256**count - 1) // 255 for count in limbs]
+    for most, count, size in zip(largest, limbs, ((rows, inner), (inner, columns)), strict=True):
+        side = [generator.integers(-most, most + 1, size) for _ in range(4)]
+        side = [np.sign(x) * most for x in side] if extreme else side
+        sides.append(side)
+        loaded.append([[kernel.load(x) for x in limbs_of(plane, count)] for plane in side])
+    dtype = result_dtype(inner, len(minijobs), largest[0] * largest[1])
+    out = np.full((len(significances(minijobs)), rows, columns), -99, dtype)
+    compute_task(kernel, *loaded, minijobs, out, 128)
+    assert (out == expected_sums(*sides, minijobs)).all()
 
 
 def test_parts_of_limbs_beyond_int32(kernel):
@@ -97,6 +120,6 @@ def test_parts_of_limbs_beyond_int32(kernel):
     left = [[np.full((1, inner), limb, np.int8) for limb in (-128, 127)]]
     right = [np.full((inner, 1), -128, np.int8)]
     out = np.empty((1, 1, 1), np.int64)
-    loaded = [[kernel.load(x) for x in left[0]]], [kernel.load(right[0])]
+    loaded = [[kernel.load(x) for x in left[0]]], [[kernel.load(right[0])]]
     compute_task(kernel, *loaded, [(0, 0)], out, 128)
     assert out[0, 0, 0] == (-128 * 256 + 127) * -128 * inner
