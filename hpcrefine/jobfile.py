@@ -128,12 +128,16 @@ def _explain(
     blamed = [
         one.text
         for one in overrides
-        if all(ours == theirs for ours, theirs in zip(keys, one.keys, strict=False))
+        if all(
+            theirs in str(ours).split(", ") for ours, theirs in zip(keys, one.keys, strict=False)
+        )
     ]
     where = f"{path} with --set {blamed[-1]}" if blamed else str(path)
     section, *rest = keys
     in_section = rest or section in Job.model_fields or isinstance(value, dict)
     place = f"[{section}] {_dotted(rest)}".strip() if in_section else str(section)
+    if error["type"] == "refusal":
+        return f"{where}: {place}: {context['complaint']}"
     field, known = _look_up(keys, branch)
     if field is None:
         return f"{where}: {place}: unknown key; {_hint(str(keys[-1]), known)}"

@@ -5,8 +5,6 @@ real numbers. Headers are read without the data, so that a job that cannot run s
 and infinity pass here: they are found at quantisation.
 """
 
-import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,15 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcrefine import formats
+from hpcrefine import feasibility, formats
 from hpcrefine.errors import InputError
 from hpcrefine.formats import Matrix
 from hpcrefine.job import FileOperand, Job, Operand, RandomOperand
-from hpcrefine.resolution.layers import layering, significances
 
 
 def check(job: Job) -> tuple[int, int, int]:
-    """Check a job's operands against each other, its code and the memory, reading headers only.
+    """Check a job's operands against each other, its codes and the memory, reading headers only.
 
     Returns
     -------
@@ -33,8 +30,8 @@ def check(job: Job) -> tuple[int, int, int]:
     Raises
     ------
     InputError
-        If an operand cannot be read, one is empty, the shapes do not fit, there are more tasks
-        than rows of A, or the master would need more memory than there is.
+        If an operand cannot be read, one is empty, the shapes do not fit, or
+        :func:`hpcrefine.feasibility.check` refuses them.
     """
     with _named(job, "a"):
         n, k = describe(job.operands.a, job.base)[0]
@@ -51,18 +48,7 @@ def check(job: Job) -> tuple[int, int, int]:
             f"{job.where('operands', 'b')}: found {_by((rows, p))} with a of {_by((n, k))}, "
             f"expected {k} rows"
         )
-    if job.code.tasks > n:
-        raise InputError(
-            f"{job.where('code', 'tasks')}: found {job.code.tasks}, expected at most {n}: "
-            "more tasks than rows of a"
-        )
-    needed, available = memory_needed(job, n, k, p), memory_available()
-    if needed > available:
-        raise InputError(
-            f"{job.where('operands', 'a, b')}: found {_by((n, k))} times {_by((rows, p))}, which "
-            f"needs about {needed / 2**30:.2f} GiB on the master, "
-            f"expected at most the {available / 2**30:.2f} GiB available"
-        )
+    feasibility.check(job, n, k, p)
     return n, k, p
 
 
@@ -154,76 +140,6 @@ def read(spec: Operand, base: Path, rng: np.random.Generator) -> Matrix:
     if spec.normalise == "rows":
         M = _normalised(M)
     return M.T if spec.transpose else M
-
-
-def memory_needed(job: Job, n: int, k: int, p: int) -> int:
-    """Estimate the bytes that the master needs for the product of n x k and k x p.
-
-    Both operands in float64 (one of them twice while it is placed) and cut into digit planes of
-    one byte, an int32 receive buffer for each separate digit sum (with its coded surplus), each
-    resolution and a one-shot result in float64, and for verification the true product and the
-    exact sums, 8 bytes an entry, of all rows or of the eighth that is sampled.
-    """
-    layers = layering(job.resolution.layering, job.resolution.digits, job.resolution.truncate)
-    minijobs = [layer.minijobs for layer in layers]
-    sums = sum(len(one if job.code.unit == "minijob" else significances(one)) for one in minijobs)
-    operands = (n * k + k * p) * (8 + job.resolution.digits) + 8 * max(n * k, k * p)
-    received = math.ceil(sums * 4 * job.code.redundancy) * n * p
-    results = 8 * (len(layers) + 1) * n * p
-    work = sum(map(len, minijobs)) * n * k * p
-    checked = {"full": n, "sampled": n // 8, "off": 0}.get(
-        job.verify.exact, n if work <= job.verify.limit else n // 8
-    )
-    return operands + received + results + 8 * (1 + sums) * checked * p
-
-
-def memory_available(system: Path = Path("/")) -> int:
-    """Return the bytes of memory that new work may take here: all there is, where not known.
-
-    The least of what the kernel counts as available and what is left below the limit of each
-    control group (version 1 or 2) this process is in; ``system`` is the root of /proc and /sys.
-    """
-    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for line in _lines(system / "proc/meminfo"):
-        if line.startswith("MemAvailable:"):
-            free = int(line.split()[1]) * 1024
-    return min([free, *_left_in_groups(system)])
-
-
-def _left_in_groups(system: Path) -> Iterator[int]:
-    """Yield limit minus use of this process's control groups, innermost first.
-
-    No limit is the word max in version 2, which is passed over, and about 2**63 in version 1, which
-    is never the least. Inside a container the groups' names may be those outside; then its own
-    limit is the one at the mount.
-    """
-    mount = system / "sys/fs/cgroup"
-    names = {"": "/", "memory": "/"}  # of version 2, and of version 1's memory controller
-    for line in _lines(system / "proc/self/cgroup"):
-        _, controllers, name = line.split(":", 2)
-        names |= dict.fromkeys(names.keys() & controllers.split(","), name)
-    for controller, limit, used, cached in (
-        ("", "memory.max", "memory.current", "inactive_file"),
-        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        top = mount / controller
-        group = top / names[controller].lstrip("/")
-        for folder in (group, *group.parents):
-            limits, uses = _lines(folder / limit), _lines(folder / used)
-            if limits and uses and limits[0] != "max":
-                statistics = dict(line.split() for line in _lines(folder / "memory.stat"))
-                kept = int(uses[0]) - int(statistics.get(cached, 0))  # a file cache gives way
-                yield max(0, int(limits[0]) - kept)
-            if folder == top:
-                break
-
-
-def _lines(path: Path) -> list[str]:
-    """Return the lines of a file of the kernel's, none if it is not there."""
-    try:
-        return path.read_text().splitlines()
-    except OSError:
-        return []
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -183,8 +183,7 @@ def test_shipped_jobs_load(path):
         ),
         (
             "[code]\nredundancy = 1.5",
-            '[code] redundancy: found 1.5, expected 1.0 with scheme = "uncoded"; '
-            'use scheme = "mds"',
+            "[code] redundancy: found 1.5 for the scheme uncoded, expected 1 (or the scheme mds)",
         ),
         ("[code]\nredundancy = 0.5", "[code] redundancy: found 0.5, expected >= 1"),
         (
@@ -194,8 +193,8 @@ def test_shipped_jobs_load(path):
         ("[code]\ntasks = 0", "[code] tasks: found 0, expected >= 1"),
         (
             '[code]\nscheme = "speculative"\nredundancy = 2',
-            '[code] redundancy: found 2, expected 1.0 with scheme = "speculative"; '
-            'use scheme = "mds"',
+            "[code] redundancy: found 2.0 for the scheme speculative, expected 1 "
+            "(or the scheme mds)",
         ),
         (
             '[code]\nscheme = "raid"',
@@ -204,11 +203,51 @@ def test_shipped_jobs_load(path):
         ),
         (
             '[code]\nscheme = "matdot"\ntasks = 6',
-            '[code] tasks: found 6, expected an odd number, 2 p - 1, with scheme = "matdot"',
+            "[code] tasks: found 6 for the scheme matdot, expected an odd number "
+            "(2p - 1 for p parts of the inner dimension): 5 or 7",
         ),
         (
             '[code]\nscheme = "matdot"',
-            '[code] tasks: found 8, expected an odd number, 2 p - 1, with scheme = "matdot"',
+            "[code] tasks: found 8 for the scheme matdot, expected an odd number "
+            "(2p - 1 for p parts of the inner dimension): 7 or 9",
+        ),
+        (
+            '[code]\nscheme = "polynomial"\ntasks = 30\nredundancy = 2',
+            "[code] tasks, redundancy: found 30 tasks coded into 60 for the scheme polynomial, "
+            "whose results would not fit int64, expected fewer (or the scheme blockdiagonal)",
+        ),
+        (
+            '[code]\nscheme = "matdot"\ntasks = 41',
+            "[code] tasks, redundancy: found 41 tasks coded into 41 for the scheme matdot, "
+            "whose results would not fit int64, expected fewer (or the scheme blockdiagonal)",
+        ),
+        (
+            "[code]\ntasks = 65537",
+            "[code] tasks: found 65537, expected at most 65536 tasks together with redundancy = 1",
+        ),
+        (
+            f"[code]\ntasks = 1{'0' * 400}",
+            "[code] tasks: found an integer of 1329 bits, expected at most 65536 tasks together "
+            "with redundancy = 1",
+        ),
+        (
+            '[code]\nscheme = "mds"\nredundancy = 1e308',
+            "[code] tasks: found 8, expected at most 65536 tasks together with redundancy = 1e+308",
+        ),
+        (
+            "[code]\nsurvive = 1",
+            "[code] survive: found 1, expected at most 0, the tasks that the scheme uncoded can do "
+            "without, wherever they are",
+        ),
+        (
+            '[code]\nscheme = "mds"\nredundancy = 1.25\nsurvive = 3',
+            "[code] survive: found 3, expected at most 2, the tasks that the scheme mds can do "
+            "without, wherever they are",
+        ),
+        (
+            '[baseline]\noneshot = true\n[compare]\ncodes = [{}, {name = "oneshot"}]',
+            '[compare] codes[1].name: found "oneshot", expected another label than that of '
+            "[baseline] oneshot",
         ),
         ('[code]\nverify = "all"', '[code] verify: found "all", expected "none" or "freivalds"'),
         ("[code]\nlies = 0", "[code] lies: found 0, expected >= 1"),
@@ -486,16 +525,28 @@ stragglers = [0, 2]
         ),
         (
             'codes = [{}, {scheme = "uncoded", redundancy = 1.25}]',
-            'codes[1].redundancy: found 1.25, expected 1.0 with scheme = "uncoded"; '
-            'use scheme = "mds"',
+            "codes[1].redundancy: found 1.25 for the scheme uncoded, expected 1 "
+            "(or the scheme mds)",
         ),
         (
             'codes = [{}, {name = "dots", scheme = "matdot"}]',
-            'codes[1].tasks: found 8, expected an odd number, 2 p - 1, with scheme = "matdot"',
+            "codes[1].tasks: found 8 for the scheme matdot, expected an odd number "
+            "(2p - 1 for p parts of the inner dimension): 7 or 9",
         ),
         (
             'codes = [{}, {scheme = "matdot", tasks = 2}]',
-            'codes[1].tasks: found 2, expected an odd number, 2 p - 1, with scheme = "matdot"',
+            "codes[1].tasks: found 2 for the scheme matdot, expected an odd number "
+            "(2p - 1 for p parts of the inner dimension): 1 or 3",
+        ),
+        (
+            'codes = [{}, {scheme = "polynomial", tasks = 24}]',
+            "codes[1].tasks, redundancy: found 24 tasks coded into 36 for the scheme polynomial, "
+            "whose results would not fit int64, expected fewer (or the scheme blockdiagonal)",
+        ),
+        (
+            "codes = [{}, {survive = 5}]",
+            "codes[1].survive: found 5, expected at most 4, the tasks that the scheme mds can do "
+            "without, wherever they are",
         ),
     ],
 )
@@ -677,7 +728,7 @@ def test_malformed_overrides(write, override):
         ("operands.b=b.T", '[operands] b: found "b.T", expected {file'),
         ("resolutions.digits=3", '[resolutions]: unknown key; did you mean "resolution"?'),
         ("job.name.x=3", "[job] name: found {x = 3}, expected a name"),
-        ("code.redundancy=1.5", '[code] redundancy: found 1.5, expected 1.0 with scheme = "unc'),
+        ("code.redundancy=1.5", "[code] redundancy: found 1.5 for the scheme uncoded, expected 1"),
         ("compare.codes=[{}, {task=3}]", "[compare] codes[1].task: unknown key; did you mean"),
         ("faults.worker=[{rank=0}]", "[faults] worker[0].rank: found 0, expected >= 1"),
     ],
@@ -685,6 +736,18 @@ def test_malformed_overrides(write, override):
 def test_bad_overrides_are_named(write, override, message):
     where = f"quickstart.toml with --set {override}: "
     assert refusal(write(""), "job.seed=3", override).startswith(where + message)
+
+
+@pytest.mark.parametrize("override", ["code.tasks=30", "code.redundancy=3"])
+def test_either_of_two_keys_is_blamed(write, override):
+    text = '[code]\nscheme = "polynomial"\ntasks = 14\nredundancy = 2'
+    where = f"quickstart.toml with --set {override}: [code] tasks, redundancy: found "
+    assert refusal(write(text), "job.seed=3", override).startswith(where)
+
+
+def test_survival_where_tasks_are_made_again(write):
+    for scheme in ("speculative", "lt"):
+        assert load(write(f'[code]\nscheme = "{scheme}"\nsurvive = 2')).code.survive == 2
 
 
 def test_an_override_below_a_value(write):

@@ -11,11 +11,10 @@ import scipy.io
 from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
-from hpcrefine import operands
 from hpcrefine.errors import InputError
 from hpcrefine.job import FileOperand, RandomOperand
 from hpcrefine.jobfile import load
-from hpcrefine.operands import check, describe, load_pair, memory_available, memory_needed, read
+from hpcrefine.operands import check, describe, load_pair, read
 
 RNG = np.random.default_rng(0)
 REAL = RNG.standard_normal((7, 5)) * 10.0 ** RNG.uniform(-8, 8, (7, 1))
@@ -275,111 +274,16 @@ def test_empty_b(job):
     assert "[operands] b: found 5 x 0, expected at least 1 x 1" in refusal(check, made)
 
 
-def test_more_tasks_than_rows(job, tmp_path):
+def test_codes_and_memory_are_checked(job, tmp_path):
     made = job('{file = "a.npy"}', '"a.T"', "code.tasks=8", a=REAL)
-    assert refusal(check, made) == (
-        f"{tmp_path}/j.toml: [code] tasks: found 8, expected at most 7: more tasks than rows of a"
-    )
-
-
-def test_too_little_memory(job, monkeypatch):
-    made = job('{file = "a.npy"}', a=REAL)
-    needed = memory_needed(made, 7, 5, 7)
-    monkeypatch.setattr(operands, "memory_available", lambda: needed)
-    check(made)
-    huge = job('{random = "normal", shape = [2147483647, 2147483647]}')
-    monkeypatch.setattr(operands, "memory_available", lambda: 3 * 2**30)
-    message = refusal(load_pair, huge)
-    assert "[operands] a, b: found 2147483647 x 2147483647 times" in message
-    assert "GiB on the master, expected at most the 3.00 GiB available" in message
-
-
-@pytest.mark.parametrize(
-    ("overrides", "buffers", "layers", "checked"),
-    [
-        ([], 3, 3, 4 * 49),
-        (["resolution.layering=square", "resolution.digits=2"], 3, 2, 4 * 49),
-        (["resolution.truncate=1"], 2, 2, 3 * 49),
-        (["code.unit=minijob"], 4, 3, 5 * 49),
-        (["code.scheme=mds", "code.redundancy=2"], 6, 3, 4 * 49),
-        (["verify.exact=off"], 3, 3, 0),
-        (["verify.limit=1"], 3, 3, 0),
-    ],
-)
-def test_memory_needed(job, overrides, buffers, layers, checked):
-    made = job('{file = "a.npy"}', '"a.T"', *overrides, a=REAL)
-    planes = (7 * 5 + 5 * 7) * (8 + 2) + 8 * 7 * 5
-    assert memory_needed(made, 7, 5, 7) == (
-        planes + buffers * 4 * 49 + 8 * (layers + 1) * 49 + 8 * checked
-    )
-
-
-def test_memory_available_is_plausible(monkeypatch):
-    there = memory_available()
-    assert 2**20 < there < 2**60
-
-    def unreadable(path):
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Path, "read_text", unreadable)
-    assert memory_available() >= there // 2
-
-
-@pytest.fixture
-def system(tmp_path):
-    """Write files of /proc and /sys below a root of their own; return it."""
-
-    def writer(**files):
-        files["proc/meminfo"] = "MemFree: 9 kB\nMemAvailable: 1000 kB"
-        for name, text in files.items():
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{text}\n")
-        return tmp_path
-
-    return writer
-
-
-def limited(folder, version, limit, used):
-    """Return the files of a control group."""
-    names = {1: ("limit_in_bytes", "usage_in_bytes"), 2: ("max", "current")}[version]
-    folder = f"sys/fs/cgroup{'/memory' * (version == 1)}{folder}"
-    return {f"{folder}/memory.{names[0]}": limit, f"{folder}/memory.{names[1]}": used}
-
-
-@pytest.mark.parametrize("version", [1, 2])
-@pytest.mark.parametrize(
-    ("limit", "used", "left"),
-    [
-        (5000, 2000, 3000),
-        (5000, 5001, 0),
-        (2**40, 2000, 1024000),
-        ("max", 2000, 1024000),
-        (2**63 - 4096, 2000, 1024000),
-    ],
-)
-class TestControlGroups:
-    def test_of_a_container(self, system, version, limit, used, left):
-        assert memory_available(system(**limited("", version, limit, used))) == left
-
-    def test_of_a_batch_job(self, system, version, limit, used, left):
-        membership = {1: "5:cpu:/\n4:hugetlb,memory:/job_1/step_0", 2: "0::/job_1/step_0"}[version]
-        root = system(
-            **{"proc/self/cgroup": membership},
-            **limited("/job_1", version, limit, used),
-            **limited("/job_1/step_0", version, 900000, 0),
-            **limited("/job_2", version, 1, 0),
+    for call in (check, load_pair):
+        assert refusal(call, made) == (
+            f"{tmp_path}/j.toml: [code] tasks: found 8, which cuts the 7 rows of a into 8 parts, "
+            "expected at most 7 parts"
         )
-        assert memory_available(root) == min(left, 900000)
-
-    def test_seen_under_names_of_the_host(self, system, version, limit, used, left):
-        membership = {1: "4:memory:/docker/1", 2: "0::/../docker/1"}[version]
-        files = limited("", version, limit, used)
-        assert memory_available(system(**{"proc/self/cgroup": membership}, **files)) == left
-
-
-def test_a_limit_without_its_use_is_passed_over(system):
-    assert memory_available(system(**{"sys/fs/cgroup/memory.max": 5000})) == 1024000
+    huge = job('{random = "normal", shape = [2147483647, 2147483647]}')
+    for call in (check, load_pair):
+        assert "GiB on the master, expected at most the " in refusal(call, huge)
 
 
 @pytest.mark.parametrize("key", ["a", "b"])
@@ -399,11 +303,3 @@ def test_data_broken_behind_the_header(job, tmp_path):
     made = job('{file = "i.idx.gz"}')
     check(made)
     assert f"[operands] a: {tmp_path}/i.idx.gz: cannot be read: " in refusal(load_pair, made)
-
-
-@pytest.mark.parametrize(("version", "prefix"), [(1, "total_"), (2, "")])
-def test_file_cache_counts_as_free(system, version, prefix):
-    group = limited("", version, 5000, 4000)
-    statistics = f"anon 1500\n{prefix}inactive_file 2500"
-    folder = next(iter(group)).rpartition("/")[0]
-    assert memory_available(system(**group, **{f"{folder}/memory.stat": statistics})) == 3500

@@ -1,0 +1,51 @@
+"""What all sections of a job have in common."""
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticCustomError
+
+from hpcrefine.errors import InputError
+
+Place = str | tuple[str | int, ...]
+
+
+class Section(BaseModel):
+    """Frozen; takes no unknown keys, no infinities, and no value of another type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def rule(place: Place, expected: str, found: object = None) -> PydanticCustomError:
+    """Report a broken rule, for jobfile.
+
+    Parameters
+    ----------
+    place : str or tuple
+        The key that breaks it, or the way to it; empty for the field itself.
+    expected : str
+        What would do.
+    found : object
+        The value, where the file does not say it.
+    """
+    keys = (place,) if isinstance(place, str) else place
+    return PydanticCustomError(
+        "rule", "{expected}", {"keys": keys if place else (), "expected": expected, "found": found}
+    )
+
+
+def refusal(error: InputError) -> PydanticCustomError:
+    """Pass on, for jobfile, what another module found wrong with a section.
+
+    Parameters
+    ----------
+    error : InputError
+        Its message is ``[section] key, key, ..: found .., expected ..``.
+    """
+    keys, _, complaint = str(error).partition("] ")[2].partition(": ")
+    return PydanticCustomError("refusal", "{complaint}", {"keys": (keys,), "complaint": complaint})
+
+
+def within(place: tuple[str | int, ...], error: ValidationError) -> PydanticCustomError:
+    """Return the first of the rules and refusals in an error, with the place they are met at."""
+    first = error.errors()[0]
+    context = first["ctx"] | {"keys": (*place, *first["ctx"]["keys"])}
+    return PydanticCustomError(first["type"], first["msg"], context)
