@@ -115,7 +115,7 @@ class Launcher:
 
     def command(self, ranks: int, program: Sequence[str]) -> list[str]:
         """Return the command that starts a program on some ranks."""
-        options = ["--oversubscribe"] if self.openmpi else []
+        options = ["--oversubscribe", "--with-ft", "ulfm"] if self.openmpi else []
         return [self.path, *options, "-n", str(ranks), *program]
 
     def environment(self, ranks: int) -> dict[str, str]:

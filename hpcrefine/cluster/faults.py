@@ -45,7 +45,7 @@ class Misbehaviour:
     def __init__(self, rank: int) -> None:
         self._rank, self._begun = rank, time.monotonic()
         self._faults, self._draws = Faults(), Draws(0, rank)
-        self._timers: set[str] = set()
+        self._timers: dict[str, threading.Timer] = {}
         self._paused: set[tuple[float, float]] = set()
         self._tasks = 0
         self._last: NDArray[Any] | None = None
@@ -58,11 +58,15 @@ class Misbehaviour:
         self._draws = Draws(said["seed"], self._rank)
         for at, deed in ((self._faults.kill_at, die), (self._faults.silent_at, freeze)):
             if at is not None and deed.__name__ not in self._timers:
-                self._timers.add(deed.__name__)
                 left = max(0.0, at - (time.monotonic() - self._begun))
-                timer = threading.Timer(left, deed)
+                timer = self._timers[deed.__name__] = threading.Timer(left, deed)
                 timer.daemon = True
                 timer.start()
+
+    def end(self) -> None:
+        """Fail no more."""
+        for timer in self._timers.values():
+            timer.cancel()
 
     def after(
         self, header: np.void, task: np.void, result: NDArray[Any], start: float

@@ -226,6 +226,11 @@ class Roster:
         """Keep what MPI or a worker that is not surely dead may still write to."""
         self._kept.append((rank, what))
 
+    @property
+    def kept(self) -> set[int]:
+        """Workers of whom something is open that will never be answered."""
+        return {rank for rank, _ in self._kept}
+
     def part(self) -> bool:
         """Wait until every worker that was told to stop has left; say whether MPI can end."""
         waiting = [(r, request, None) for r, request in self._left.items() if r not in self._gone]

@@ -61,6 +61,8 @@ class Worker:
                 backoff.reset()
             else:
                 backoff.wait()
+        if self._faults is not None:
+            self._faults.end()
         wait_all([self._comm.Isend(np.empty(0, np.uint8), MASTER, Tag.LEAVE)])
 
     def _take_command(self) -> bool:
