@@ -131,7 +131,9 @@ class Faults:
 
 
 class Draws:
-    """What chance decides for one worker: a function of the seed, its rank, and the task.
+    """What chance decides for one worker.
+
+    It is a function of the seed, its rank, the task, and how often it has done that one before.
 
     Parameters
     ----------
@@ -144,19 +146,19 @@ class Draws:
     def __init__(self, seed: int, rank: int) -> None:
         self._seed, self._rank = seed, rank
 
-    def service(self, faults: Faults, job: int, unit: int, task: int) -> float:
+    def service(self, faults: Faults, job: int, unit: int, task: int, attempt: int = 0) -> float:
         """Return the seconds that a task takes (the slowdown not counted), 0 without a service."""
         if faults.service is None:
             return 0.0
-        return faults.service.draw(self._generator(_SERVICE, job, unit, task))
+        return faults.service.draw(self._generator(_SERVICE, job, unit, task, attempt))
 
     def corruption(
-        self, faults: Faults, job: int, unit: int, task: int
+        self, faults: Faults, job: int, unit: int, task: int, attempt: int = 0
     ) -> tuple[str, np.random.Generator] | None:
         """Return how a result is to be corrupted and a generator for the details, None if not."""
         if faults.corrupt_rate == 0:
             return None
-        rng = self._generator(_CORRUPTION, job, unit, task)
+        rng = self._generator(_CORRUPTION, job, unit, task, attempt)
         if rng.random() >= faults.corrupt_rate:
             return None
         chosen = CORRUPTIONS[rng.integers(len(CORRUPTIONS))]

@@ -21,6 +21,7 @@ TERMINAL_VARIABLE = "HPCREFINE_TERMINAL"
 DEFAULT_RANKS = 4
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_TOLERANCE_VARIABLE = "OMPI_MCA_mpi_ft_enable"
 _RANK_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MPI_LOCALNRANKS")
 
 
@@ -69,6 +70,11 @@ def under_mpi() -> bool:
     """Say whether this process was started by an MPI launcher, or as one of many by srun."""
     started = any(variable in os.environ for variable in _RANK_VARIABLES)
     return started or _leading_integer("SLURM_STEP_NUM_TASKS") > 1
+
+
+def outlives_ranks() -> bool:
+    """Say whether this run goes on when a rank dies (ULFM: ``mpiexec --with-ft ulfm``)."""
+    return os.environ.get(_TOLERANCE_VARIABLE, "").lower() in ("1", "true")
 
 
 def default_ranks() -> int:

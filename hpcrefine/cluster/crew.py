@@ -279,7 +279,7 @@ class Crew:
             owed[each.rank] += each.owed
         shares: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for unit, task in again:
-            rank = min(usable, key=lambda r: (owed[r], (r, unit, task) in self._tried, r))
+            rank = min(usable, key=lambda r: ((r, unit, task) in self._tried, owed[r], r))
             owed[rank] += 1
             shares[rank].append((unit, task))
         self._hand_out(shares)

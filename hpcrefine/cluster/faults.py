@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ class Misbehaviour:
         self._paused: set[tuple[float, float]] = set()
         self._tasks = 0
         self._last: NDArray[Any] | None = None
+        self._done: Counter[tuple[int, int]] = Counter()  # of this job, by unit and task
         self._jobs: dict[int, dict[tuple[int, int], NDArray[Any]]] = {}
 
     def take(self, message: str) -> None:
@@ -73,15 +75,22 @@ class Misbehaviour:
     ) -> NDArray[Any]:
         """Let a task have its consequences; return what is passed off as its result."""
         faults, self._tasks = self._faults, self._tasks + 1
-        place = int(header["job"]), int(task["unit"]), int(task["task"])
+        job, place = int(header["job"]), (int(task["unit"]), int(task["task"]))
+        if job not in self._jobs:  # the one before is kept: its results can be passed off
+            self._jobs = {job: {}} | {k: kept for k, kept in self._jobs.items() if k == job - 1}
+            self._done.clear()
+        attempt = self._done[place]
+        self._done[place] += 1
         elapsed = MPI.Wtime() - start
-        seconds = max(elapsed, self._draws.service(faults, *place)) * faults.slowdown
+        service = self._draws.service(faults, job, *place, attempt)
+        seconds = max(elapsed, service) * faults.slowdown
         time.sleep(max(0.0, seconds - elapsed) + self._pause())
         if faults.kill_after is not None and self._tasks >= faults.kill_after:
             die()
         if faults.silent_after is not None and self._tasks >= faults.silent_after:
             freeze()
-        return self._lie(place, result)
+        lie = self._draws.corruption(faults, job, *place, attempt)
+        return result if faults.corrupt_rate == 0 else self._lie(job, place, lie, result)
 
     def _pause(self) -> float:
         now = time.monotonic() - self._begun
@@ -89,31 +98,30 @@ class Misbehaviour:
         self._paused |= due
         return sum(seconds for _, seconds in due)
 
-    def _lie(self, place: tuple[int, int, int], result: NDArray[Any]) -> NDArray[Any]:
+    def _lie(
+        self,
+        job: int,
+        place: tuple[int, int],
+        lie: tuple[str, np.random.Generator] | None,
+        result: NDArray[Any],
+    ) -> NDArray[Any]:
         """Return the result, or what a lie makes of it, in the same memory."""
-        if not self._faults.corrupt_rate:
-            return result
         truth = result.copy()
-        corruption = self._draws.corruption(self._faults, *place)
-        if corruption is not None:
-            kind, rng = corruption
-            other = self._last if kind == "wrong-block" else self._stale(place)
-            if kind != "bit-flip" and _can_stand_for(other, truth):
+        if lie is not None:
+            kind, rng = lie
+            stale = self._jobs.get(job - 1, {}).get(place)
+            other = self._last if kind == "wrong-block" else stale
+            if kind != "bit-flip" and other is not None and _can_stand_for(other, truth):
                 result[...] = other
             else:
                 _flip(result, rng)
-        self._last = truth
-        self._jobs = {job: kept for job, kept in self._jobs.items() if job >= place[0] - 1}
-        self._jobs.setdefault(place[0], {})[place[1:]] = truth
+        self._last = self._jobs[job][place] = truth
         return result
 
-    def _stale(self, place: tuple[int, int, int]) -> NDArray[Any] | None:
-        return self._jobs.get(place[0] - 1, {}).get(place[1:])
 
-
-def _can_stand_for(other: NDArray[Any] | None, truth: NDArray[Any]) -> bool:
+def _can_stand_for(other: NDArray[Any], truth: NDArray[Any]) -> bool:
     """Say whether a result can be passed off for another, and is a lie."""
-    return other is not None and other.shape == truth.shape and not np.array_equal(other, truth)
+    return other.shape == truth.shape and not np.array_equal(other, truth)
 
 
 def _flip(result: NDArray[Any], rng: np.random.Generator) -> None:

@@ -8,6 +8,8 @@ import traceback
 
 from mpi4py import MPI
 
+from hpcrefine.launch import outlives_ranks
+
 _LEAVING = 0.5  # seconds
 
 
@@ -28,5 +30,6 @@ def end_without_goodbye(comm: MPI.Comm) -> None:
 
 def leave_last() -> None:
     """Finalize and let the other ranks exit first: else the launcher comments on our exit code."""
-    MPI.Finalize()
+    if not outlives_ranks():
+        MPI.Finalize()
     time.sleep(_LEAVING)

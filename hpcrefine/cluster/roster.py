@@ -20,14 +20,9 @@ from mpi4py import MPI
 from hpcrefine.cluster.backoff import Backoff
 from hpcrefine.cluster.protocol import Tag
 from hpcrefine.errors import LostError
+from hpcrefine.launch import outlives_ranks
 
-FAULT_TOLERANCE_VARIABLE = "OMPI_MCA_mpi_ft_enable"
 _LEAVING = 60.0  # seconds for which a worker may take its leave, where no timeout is set
-
-
-def outlives_ranks() -> bool:
-    """Say whether this run goes on when a rank dies."""
-    return os.environ.get(FAULT_TOLERANCE_VARIABLE, "").lower() in ("1", "true")
 
 
 @dataclass(frozen=True)

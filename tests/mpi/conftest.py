@@ -168,11 +168,17 @@ class Check:
     def log(self, product, *, complete=True):
         """Check the log of a settled product: one fate for each task, nothing impossible."""
         code, units = product.plan.code, product.plan.units
-        assert set(product.log) == {(u.index, t, 0) for u in units for t in range(code.coded)}
-        for (unit, task, _), entry in product.log.items():
-            assert (entry.unit, entry.task) == (unit, task)
+        planned = {(u.index, t, 0) for u in units for t in range(code.coded)}
+        assert planned <= set(product.log)
+        assert planned == set(product.log) or code.reissues or code.rateless
+        for (unit, task, attempt), entry in product.log.items():
+            assert (entry.unit, entry.task, entry.attempt) == (unit, task, attempt)
             assert entry.layer == units[unit].layer
-            assert entry.worker == product.plan.owners[task] + 1
+            if (unit, task, attempt) in planned:
+                usable = sorted({e.worker for e in product.log.values()})
+                assert entry.worker == usable[product.plan.owners[task]]
+            if attempt:
+                assert entry.worker != product.log[unit, task, attempt - 1].worker
             assert entry.status in {"used", "late", "purged"}
             assert 0 <= entry.sent <= entry.received
             assert np.isnan(entry.compute) == (entry.status == "purged")
@@ -187,8 +193,11 @@ class Check:
                 fate: mine.count(fate) for fate in ("used", "late", "purged", "lost")
             }
         for unit in units:
-            used = sum(product.log[unit.index, t, 0].status == "used" for t in range(code.coded))
-            assert used == code.tasks if complete else used <= code.tasks
+            mine = [e for e in product.log.values() if e.unit == unit.index and e.status == "used"]
+            used = {entry.task for entry in mine}
+            assert len(used) == len(mine)
+            assert not complete or code.recoverable(used)
+            assert len(used) <= code.tasks or code.rateless or code.name == "blockdiagonal"
 
 
 def _integers(left, right, minijobs):
