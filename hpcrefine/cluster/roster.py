@@ -30,6 +30,14 @@ def outlives_ranks() -> bool:
     return os.environ.get(FAULT_TOLERANCE_VARIABLE, "").lower() in ("1", "true")
 
 
+def has_failed(comm: MPI.Comm, rank: int) -> bool:
+    """Say whether this process knows that a rank has died."""
+    if not outlives_ranks():
+        return False
+    failed = comm.Get_failed()
+    return rank in failed.Translate_ranks(range(failed.size), comm.Get_group())
+
+
 @dataclass(frozen=True)
 class Event:
     """What befell a worker.
