@@ -15,7 +15,12 @@ from hpcrefine.cluster.crew import Work
 from hpcrefine.cluster.dispatch import Operands, Outbox
 from hpcrefine.cluster.faults import order
 from hpcrefine.cluster.inventory import configure_workers, mpi_library
-from hpcrefine.cluster.leaving import abort, end_orphaned, end_without_goodbye
+from hpcrefine.cluster.leaving import (
+    abort,
+    end_orphaned,
+    end_without_finalize,
+    end_without_goodbye,
+)
 from hpcrefine.cluster.master import Product
 from hpcrefine.cluster.protocol import MASTER, Command, Tag
 from hpcrefine.cluster.request import Cut, Wanted, check_operands, shared_arrays
@@ -86,6 +91,7 @@ class Pool:
         self._facts: list[dict[str, Any]] = []
         self._product: Product | None = None
         self._jobs = self._holdings = 0
+        self._whole = True
 
     @property
     def size(self) -> int:
@@ -145,7 +151,7 @@ class Pool:
             self._roster.watch()
             return self
         try:
-            Worker(self._comm, share=self._share).serve()
+            self._whole = Worker(self._comm, share=self._share).serve()
         except BaseException as error:
             if isinstance(error, MPI.Exception) and has_failed(self._comm, MASTER):
                 end_orphaned(self._comm)
@@ -163,12 +169,17 @@ class Pool:
                 abort(self._comm)
             self.settle()
             self._arena.close()
-            self._outbox.command(Command.STOP, self._roster.living)
+            whole = self._roster.whole
+            self._outbox.command(Command.STOP, self._roster.living, length=int(not whole))
             self._outbox.flush()
             if not self._roster.part():
                 end_without_goodbye(self._comm)
                 return
-        self._comm.Free()
+            self._whole = whole and self._roster.whole
+        if self._whole:
+            self._comm.Free()
+        else:
+            end_without_finalize()
 
     def configure(self, kernel: str = "auto", library: str | None = None) -> list[dict[str, Any]]:
         """Load a kernel on every worker.

@@ -74,7 +74,7 @@ class Command(IntEnum):
     """Drop the tasks of ``unit`` (all if negative) of job ``job`` not yet begun, or only ``task``
     of them if that is not negative."""
     STOP = 4
-    """Leave."""
+    """Leave; ``length`` is not 0 if workers have died."""
     SURVEY = 5
     """Read rows of the master's memory: find peaks, or quantise them."""
     FORGET = 6

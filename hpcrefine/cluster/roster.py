@@ -117,6 +117,11 @@ class Roster:
         """Say whether results of a worker are still taken."""
         return rank not in self._dropped
 
+    @property
+    def whole(self) -> bool:
+        """Whether no worker is dead (where a death ends the run, those given up are stopped)."""
+        return not (self._gone and outlives_ranks())
+
     def gone(self, rank: int) -> bool:
         """Say whether a worker answers no more."""
         return rank in self._gone

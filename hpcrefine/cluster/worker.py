@@ -46,14 +46,14 @@ class Worker:
         self._held: dict[int, BlockPlanes] = {}
         self._header = np.zeros(1, HEADER)
         self._command: MPI.Request | None = None
-        self._stopped = False
+        self._stopped, self._whole = False, True
         self._job = 0
         self._rounds: list[Serving] = []
         self._purged = Purged()
         self._right: BlockPlanes | None = None
 
-    def serve(self) -> None:
-        """Take commands and do tasks until STOP."""
+    def serve(self) -> bool:
+        """Take commands and do tasks until STOP; say whether all workers lived to see it."""
         self._listen()
         backoff = Backoff()
         while not self._stopped:
@@ -62,6 +62,7 @@ class Worker:
             else:
                 backoff.wait()
         wait_all([self._comm.Isend(np.empty(0, np.uint8), MASTER, Tag.LEAVE)])
+        return self._whole
 
     def _take_command(self) -> bool:
         """Take one command if there is one; say whether there was."""
@@ -71,6 +72,7 @@ class Worker:
         command = Command(int(header["command"]))
         if command is Command.STOP:
             self._stopped, self._command = True, None
+            self._whole = not header["length"]
             return True
         self._listen()
         match command:
