@@ -302,7 +302,7 @@ ON_RANK_0 = [
         "more stragglers than workers",
         *("[faults]\nstragglers = 3", "job.toml: [faults] stragglers", "found 3", "at most 2"),
     ),
-    key("not to survive", "survive = 1", "[code] survive", "found 1", "higher redundancy"),
+    key("not to survive", "survive = 1", "[code] survive", "found 1", "expected"),
     output("not writable", "/proc/x.h5", "cannot be created"),
 ]
 EITHER_WAY = (
