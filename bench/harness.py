@@ -103,6 +103,8 @@ def rows(
         "deadline": np.nan,
         "status": "done",
         "verdict": outcome.verdict,
+        **{"scheme": "", "stragglers": 0, "dead": 0},
+        **{"sent_bytes": np.nan, "received_bytes": np.nan},
     }
     layers = [
         {
@@ -111,7 +113,7 @@ def rows(
             **{"error_bound": np.nan, "relative_bound": np.nan, "error_measured": error},
             **{"tasks_used": 0, "tasks_late": 0, "tasks_purged": 0, "tasks_lost": 0},
             "met_deadline": True,
-            **dict.fromkeys(PHASES, np.nan),
+            **dict.fromkeys((*PHASES, "computed", "decoding", "checking"), np.nan),
             **details,
         }
         for layer, seconds, error, details in outcome.layers

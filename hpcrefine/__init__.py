@@ -6,16 +6,22 @@ The names below load on first use, so that a worker rank imports no more than it
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from hpcrefine.launch import outlives_ranks
+
 if TYPE_CHECKING:
     from hpcrefine.cluster.master import Resolution
     from hpcrefine.cluster.pool import Pool
-    from hpcrefine.errors import InputError
+    from hpcrefine.errors import InputError, LostError
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "Pool", "Resolution", "__version__"]
+__all__ = ["InputError", "LostError", "Pool", "Resolution", "__version__"]
+
+if outlives_ranks():
+    import_module("hpcrefine.cluster")  # sets up mpi4py, which must not have loaded MPI before
 
 _HOMES = {
     "InputError": "hpcrefine.errors",
+    "LostError": "hpcrefine.errors",
     "Pool": "hpcrefine.cluster.pool",
     "Resolution": "hpcrefine.cluster.master",
 }

@@ -17,6 +17,7 @@ from hpcrefine import __version__, launch
 from hpcrefine.errors import InputError
 
 if TYPE_CHECKING:
+    from hpcrefine.experiment import Output
     from hpcrefine.job import Job
 
 _THREADS_KEY = "kernel.threads"
@@ -83,7 +84,11 @@ def _parser() -> argparse.ArgumentParser:
         help="override a key of the job file; may be repeated",
     )
     run.add_argument("-o", "--output", type=Path, metavar="FILE", help="the record to write")
-    run.add_argument("--force", action="store_true", help="replace an existing record")
+    existing = run.add_mutually_exclusive_group()
+    existing.add_argument("--force", action="store_true", help="replace an existing record")
+    existing.add_argument(
+        "--resume", action="store_true", help="go on with the record of an interrupted run"
+    )
     run.set_defaults(call=_run)
 
     report = words.add_parser("report", help="print tables of records")
@@ -115,17 +120,18 @@ def _run_from_shell(options: argparse.Namespace) -> int:
     ranks = launch.default_ranks() if options.ranks is None else options.ranks
     launch.check_ranks(ranks)
     _, output = _load(options)
-    there_before = _identity(output)
-    command = ["run", options.job, "-o", str(output), *(["--force"] if options.force else [])]
+    there_before = _identity(output.path)
+    command = ["run", options.job, "-o", str(output.path)]
+    command += [f"--{word}" for word in ("force", "resume") if getattr(options, word)]
     for override in options.overrides:
         command += ["--set", override]
-    code = launch.start(ranks, command)
-    if code == 1 and _identity(output) not in (None, there_before):
-        _rescue(output)
+    ending = launch.start(ranks, command)
+    if ending.code == 1 and _identity(output.path) not in (None, there_before):
+        _rescue(output.path, ending)
     if options.output is None:
         with contextlib.suppress(OSError):
-            output.parent.rmdir()  # if the run was refused and we made it for nothing
-    return code
+            output.path.parent.rmdir()  # if the run was refused and we made it for nothing
+    return ending.code
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -136,7 +142,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _rescue(output: Path) -> None:
+def _rescue(output: Path, ending: launch.Ending) -> None:
     """Make what a broken run left openable by any HDF5 reader, and say what it holds."""
     from hpcrefine.record.reader import read, seal
 
@@ -144,10 +150,14 @@ def _rescue(output: Path) -> None:
         if not read(output).complete:
             seal(output)
             finished = len(read(output).jobs)
+            why = "a rank died" if ending.killed else "the run ended early"
             print(
-                f"hpcrefine: the run ended early; {output} holds its {finished} finished jobs",
+                f"hpcrefine: {why}; {output} holds its {finished} finished jobs; "
+                "go on with --resume",
                 file=sys.stderr,
             )
+            if ending.killed and not ending.tolerant:
+                print(f"hpcrefine: {launch.TOLERANCE_HINT}", file=sys.stderr)
 
 
 def _run_as_rank(options: argparse.Namespace) -> int:
@@ -164,38 +174,49 @@ def _run_as_rank(options: argparse.Namespace) -> int:
             from hpcrefine.progress import Progress
 
             job, output = _load(options)
-            progress = Progress(job.job.name)
-            outcome = experiment.run(job, master, output, force=options.force, progress=progress)
+            outcome = experiment.run(job, master, output, Progress(job.job.name))
     except InputError:
-        leave_last()
+        leave_last(2)
         raise
     from hpcrefine.report import report
 
     print(report([outcome.path]), end="", flush=True)
     if outcome.wrong:
         print(f"hpcrefine: {outcome.wrong} jobs gave wrong results", file=sys.stderr)
-        leave_last()
-    return 1 if outcome.wrong else 0
+    if outcome.lost:
+        why = outcome.loss or "before this run went on"
+        print(f"hpcrefine: {outcome.lost} of {outcome.jobs} jobs were lost: {why}", file=sys.stderr)
+    if outcome.wrong or outcome.lost:
+        leave_last(1)
+        return 1
+    return 0
 
 
-def _load(options: argparse.Namespace) -> "tuple[Job, Path]":
+def _load(options: argparse.Namespace) -> "tuple[Job, Output]":
     """Load the job file and check it, its operands' shapes and the place of the record."""
     from hpcrefine import operands
-    from hpcrefine.experiment import default_output
+    from hpcrefine.experiment import Output, check_resumable, default_output
     from hpcrefine.jobfile import load
     from hpcrefine.record.writer import check_output
 
     job = load(options.job, options.overrides)
     operands.check(job)
-    output = options.output or default_output(job)
-    if options.output is None and job.record.file is None:
+    named = options.output is not None or job.record.file is not None
+    output = Output(options.output or default_output(job), options.force, options.resume)
+    if output.resume:
+        if not named:
+            raise InputError("--resume: found no record named, expected -o FILE")
+        check_resumable(job, output.path)
+        return job, output
+    folder = output.path.parent
+    if not named:
         try:
-            output.parent.mkdir(exist_ok=True)
+            folder.mkdir(exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"{output.parent}: found {error.strerror}, expected a folder for records"
+                f"{folder}: found {error.strerror}, expected a folder for records"
             ) from None
-    check_output(output, options.force)
+    check_output(output.path, output.force)
     return job, output
 
 

@@ -50,7 +50,7 @@ def examine(ranks: int) -> int:
         print(Finding("mpiexec", str(error), broken=True))
         return 1
     print(Finding("mpiexec", f"{launcher.path}: {launcher.version}"), flush=True)
-    code = launch.start(ranks, ["doctor"])
+    code = launch.start(ranks, ["doctor"]).code
     if code:
         print(Finding("ranks", f"{ranks} ranks did not come up (exit code {code})", broken=True))
     return int(broken or code != 0)
@@ -66,6 +66,7 @@ def examine_rank() -> int:
         if master is None:
             return 0
         print(Finding("mpi", "{mpi} (mpi4py {mpi4py})".format(**master.mpi)))
+        print(Finding("deaths", _tolerance()))
         rows = master.configure()
         for row in rows:
             text = "rank {rank} on {host}: pid {pid}, cpus {cpus}, {threads} thread(s), {kernel}"
@@ -78,6 +79,14 @@ def examine_rank() -> int:
         text = f"{len(resolutions)} resolutions on {len(rows)} workers, error within its bound"
         print(Finding("product", text if right else f"error {error} above its bound", not right))
     return 0 if right else 1
+
+
+def _tolerance() -> str:
+    from hpcrefine.launch import outlives_ranks
+
+    if outlives_ranks():
+        return "a run goes on when a worker dies (ULFM)"
+    return f"a run ends when a worker dies; {launch.TOLERANCE_HINT}"
 
 
 def _memory(row: dict[str, Any]) -> str:

@@ -1,44 +1,63 @@
 """Run a job file on a pool: variants interleaved, every result verified, all of it recorded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hpcrefine import operands
 from hpcrefine.errors import InputError
 from hpcrefine.job import Job
+from hpcrefine.measuring import Measured, Measuring
 from hpcrefine.progress import Progress
 from hpcrefine.record import environment
-from hpcrefine.record.writer import RecordWriter
-from hpcrefine.resolution.bounds import exact_in_float64
-from hpcrefine.resolution.digits import Array, quantise
-from hpcrefine.verify import Exact, Reference, make_reference
+from hpcrefine.record.reader import read
+from hpcrefine.record.writer import RecordWriter, load_interrupted
+from hpcrefine.turns import Turn, turns
 
 if TYPE_CHECKING:
-    from hpcrefine.cluster.master import Product, Resolution
     from hpcrefine.cluster.pool import Pool
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One job of the run."""
+class Output:
+    """Where a run leaves its record.
 
-    variant: str
-    repeat: int
-    warmup: bool
+    Attributes
+    ----------
+    path : Path
+        The file.
+    force : bool
+        Whether an existing record is replaced.
+    resume : bool
+        Whether the run goes on from the record that is there.
+    """
+
+    path: Path
+    force: bool = False
+    resume: bool = False
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run left: its record, and how many jobs were wrong."""
+    """What a run left.
+
+    Attributes
+    ----------
+    path : Path
+        The record.
+    jobs, wrong, lost : int
+        Jobs in it, and how many of them gave a wrong result or were lost.
+    loss : str
+        Why the last one was lost; empty where none was.
+    """
 
     path: Path
+    jobs: int
     wrong: int
+    lost: int
+    loss: str
 
 
 def default_output(job: Job) -> Path:
@@ -48,19 +67,25 @@ def default_output(job: Job) -> Path:
     return Path("results") / f"{job.job.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.h5"
 
 
-def turns(job: Job) -> list[Turn]:
-    """Return the jobs of a run: warm-ups first, then each repeat's variants in random order."""
-    variants = ["layered", "oneshot"] if job.baseline.oneshot else ["layered"]
-    order = np.random.default_rng(job.job.seed).spawn(3)[2]  # 0 and 1 draw the operands
-    warmups = [Turn(v, r, True) for r in range(job.job.warmups) for v in variants]
-    repeats = [
-        Turn(str(v), r, False) for r in range(job.job.repeats) for v in order.permutation(variants)
-    ]
-    return warmups + repeats
+def check_resumable(job: Job, path: Path) -> None:
+    """Refuse a record that a run of this job cannot go on with.
+
+    Raises
+    ------
+    InputError
+        If there is no such record, its run has not been interrupted, or it was of another job.
+    """
+    if load_interrupted(path).attributes["job"] != job.text:
+        raise InputError(
+            f"{path}: found the record of another job, expected one of {job.path} as it is now, "
+            "with the same --set"
+        )
 
 
-def run(job: Job, pool: "Pool", output: Path, *, force: bool, progress: Progress) -> Outcome:
+def run(job: Job, pool: "Pool", output: Output, progress: Progress) -> Outcome:
     """Run a job file.
+
+    A job that is lost is recorded as such, and the run goes on with the next.
 
     Parameters
     ----------
@@ -68,10 +93,8 @@ def run(job: Job, pool: "Pool", output: Path, *, force: bool, progress: Progress
         What to run.
     pool : Pool
         On rank 0.
-    output : Path
+    output : Output
         The record to write.
-    force : bool
-        Whether an existing record is replaced.
     progress : Progress
         Where people see how far it is.
 
@@ -87,172 +110,51 @@ def run(job: Job, pool: "Pool", output: Path, *, force: bool, progress: Progress
     a, b = operands.load_pair(job)
     a = pool.place(a)  # one after the other: each is there twice for a moment
     b = pool.place(b)
-    bench = _Bench(job, pool, a, b)
-    bench.dry_run()
+    elapsed = float(read(output.path).jobs["end"].max(initial=0.0)) if output.resume else 0.0
+    measuring = Measuring(job, pool, a, b, elapsed)
+    measuring.dry_run()
+    loss = ""
+    with _writer(job, pool, output, workers) as writer, progress:
+        plan = turns(job)
+        for number, turn in enumerate(plan):
+            if number in writer.finished:
+                continue
+            measured = measuring.measure(number, turn)
+            writer.append(measured.job, measured.layers, measured.tasks, measured.events)
+            loss = measured.loss or loss
+            progress.step(number + 1, len(plan), _describe(job, turn, measured))
+    jobs = read(output.path).jobs
+    wrong, lost = (jobs["verdict"] == "wrong").sum(), (jobs["status"] == "lost").sum()
+    return Outcome(output.path, len(jobs), int(wrong), int(lost), loss)
+
+
+def _writer(
+    job: Job, pool: "Pool", output: Output, workers: Sequence[dict[str, Any]]
+) -> RecordWriter:
+    columns = ("rank", "host", "pid", "cpus", "threads", "kernel")
+    rows = [{name: row[name] for name in columns} for row in workers]
+    if output.resume:
+        return RecordWriter.resume(output.path, workers=rows, locking=job.record.locking)
     facts = environment.collect(
         kernel=", ".join(sorted({row["kernel"] for row in workers})),
         **pool.mpi,
         threads=workers[0]["threads"],
         extra={"kernel_warning": "; ".join(sorted({row["warning"] for row in workers}))},
     )
-    columns = ("rank", "host", "pid", "cpus", "threads", "kernel")
-    writer = RecordWriter(
-        output,
+    return RecordWriter(
+        output.path,
         job_text=job.text,
         kind="measured",
         environment=facts,
-        workers=[{name: row[name] for name in columns} for row in workers],
-        force=force,
+        workers=rows,
+        force=output.force,
         locking=job.record.locking,
     )
-    wrong = 0
-    with writer, progress:
-        plan = turns(job)
-        for number, turn in enumerate(plan):
-            rows = bench.measure(number, turn)
-            writer.append(*rows)
-            wrong += rows[0]["verdict"] == "wrong"
-            progress.step(number + 1, len(plan), _describe(turn, rows[1]))
-    return Outcome(output, wrong)
 
 
-def _describe(turn: Turn, layers: list[Row]) -> str:
-    times = "  ".join(f"{row['ready']:.3f}" for row in layers)
-    return f"{turn.variant} {'warm-up' if turn.warmup else 'repeat'} {turn.repeat}: {times} s"
-
-
-class _Bench:
-    """The operands with what is needed to multiply and to check them."""
-
-    def __init__(self, job: Job, pool: "Pool", a: Array, b: Array) -> None:
-        self._job, self._pool, self._a, self._b = job, pool, a, b
-        self._reference: Reference | None = None
-        self._exact: Exact | None = None
-        self._origin: float | None = None
-        self._keep = False
-
-    def dry_run(self) -> None:
-        """Make the reference; mistakes in operands or options come up before a record is begun."""
-        job, resolution = self._job, self._job.resolution
-        with self._start("layered") as product:
-            layers, bounds = product.plan.layers, product.bounds
-        if job.verify.exact == "off":
-            return
-        left, right = (
-            quantise(
-                matrix, resolution.digits, resolution.digit_bits, axis=axis, scale=resolution.scale
-            )
-            for matrix, axis in ((self._a, 1), (self._b, 0))
-        )
-        # Values prove integers where float64 holds them; only elsewhere need those be kept.
-        self._keep = job.code.unit == "minijob" or not exact_in_float64(left, right)
-        norms = float(left.residuals[0].max() * right.residuals[0].max())
-        self._reference = make_reference(self._a, self._b, bounds[-1].absolute, norms)
-        self._exact = Exact(left, right, layers, job.verify.exact, job.verify.limit)
-
-    def measure(self, number: int, turn: Turn) -> tuple[Row, list[Row], list[Row]]:
-        """Run one job to its end; return its rows of the record."""
-        product = self._start(turn.variant)
-        resolutions = list(product)
-        product.settle()
-        if self._origin is None:
-            self._origin = product.start
-        start = product.start - self._origin
-        errors = [self._error(resolution) for resolution in resolutions]
-        n, k, p = product.plan.shape
-        job: Row = {
-            "job": number,
-            "variant": turn.variant,
-            "repeat": turn.repeat,
-            "warmup": turn.warmup,
-            **{"n": n, "k": k, "p": p},
-            **{"arrival": start, "start": start, "end": start + resolutions[-1].seconds},
-            "deadline": np.nan,
-            "status": "done",
-            "verdict": self._verdict(turn.variant, product, resolutions, errors),
-        }
-        layers = [
-            self._layer_row(number, turn.variant, product, resolution, error)
-            for resolution, error in zip(resolutions, errors, strict=True)
-        ]
-        tasks = [vars(entry) | {"job": number} for entry in product.log.values()]
-        return job, layers, tasks if self._job.record.tasks else []
-
-    def _start(self, variant: str) -> "Product":
-        job = self._job
-        if variant == "oneshot":
-            return self._pool.oneshot(self._a, self._b, tasks=job.code.tasks)
-        stop = job.resolution.stop
-        try:
-            return self._pool.matmul(
-                self._a,
-                self._b,
-                digits=job.resolution.digits,
-                digit_bits=job.resolution.digit_bits,
-                layers=job.resolution.layering,
-                scale=job.resolution.scale,
-                truncate=job.resolution.truncate,
-                tolerance=stop.tolerance if stop else None,
-                relative_tolerance=stop.relative if stop else None,
-                code=job.code.scheme,
-                tasks=job.code.tasks,
-                redundancy=job.code.redundancy,
-                unit=job.code.unit,
-                split=job.schedule.split,
-                survive=job.code.survive,
-                keep_integers=self._keep,
-            )
-        except InputError as error:
-            raise InputError(f"{job.path}: {error}") from None
-
-    def _error(self, resolution: "Resolution") -> float:
-        return self._reference.error(resolution.value) if self._reference else np.nan
-
-    def _verdict(
-        self,
-        variant: str,
-        product: "Product",
-        resolutions: "list[Resolution]",
-        errors: list[float],
-    ) -> str:
-        if self._reference is None or self._exact is None:
-            return "unchecked"
-        if variant == "oneshot":
-            return "within rounding" if errors[0] <= 2 * self._reference.rounding else "wrong"
-        bounded = all(e <= r.error_bound for e, r in zip(errors, resolutions, strict=True))
-        if self._keep:
-            right = all(
-                self._exact.matches(r.layer, product.integers(r.layer)) for r in resolutions
-            )
-        else:
-            pairs = zip(resolutions, self._exact.values(), strict=True)
-            right = all(np.array_equal(r.value[self._exact.rows], value) for r, value in pairs)
-        if not (bounded and right):
-            return "wrong"
-        return "exact (sampled)" if self._exact.sampled else "exact"
-
-    def _layer_row(
-        self,
-        number: int,
-        variant: str,
-        product: "Product",
-        resolution: "Resolution",
-        error: float,
-    ) -> Row:
-        layer = resolution.layer
-        layered = variant == "layered"
-        return {
-            "job": number,
-            "layer": layer,
-            "minijobs": len(product.plan.layers[layer].minijobs) if layered else 0,
-            "digit_products": product.plan.digit_products(layer) if layered else np.nan,
-            "share": resolution.share,
-            "ready": resolution.seconds,
-            "delay": resolution.seconds,
-            **product.phases(layer),
-            "error_bound": resolution.error_bound,
-            "relative_bound": resolution.relative_bound,
-            "error_measured": error,
-            **{f"tasks_{fate}": count for fate, count in product.fates(layer).items()},
-            "met_deadline": True,
-        }
+def _describe(job: Job, turn: Turn, measured: Measured) -> str:
+    slow = f" with {turn.stragglers} stragglers" if len(job.stragglers) > 1 else ""
+    times = "  ".join(f"{row['ready']:.3f}" for row in measured.layers)
+    end = "lost" if measured.loss else ""
+    result = ", ".join(filter(None, (times and f"{times} s", end)))
+    return f"{turn.variant}{slow} {'warm-up' if turn.warmup else 'repeat'} {turn.repeat}: {result}"

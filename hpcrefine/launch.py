@@ -4,6 +4,7 @@ Imports neither NumPy nor mpi4py: thread counts must stand before NumPy loads it
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,8 +19,11 @@ from hpcrefine.errors import InputError
 RANKS_VARIABLE = "HPCREFINE_RANKS"
 MPIEXEC_VARIABLE = "HPCREFINE_MPIEXEC"
 TERMINAL_VARIABLE = "HPCREFINE_TERMINAL"
+TOLERANCE_VARIABLE = "HPCREFINE_FAULT_TOLERANCE"
 DEFAULT_RANKS = 4
+TOLERANCE_HINT = "Open MPI 5 started with --with-ft ulfm lets a run outlive its workers"
 
+_DEADLY = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _TOLERANCE_VARIABLE = "OMPI_MCA_mpi_ft_enable"
 _RANK_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MPI_LOCALNRANKS")
@@ -119,9 +123,20 @@ class Launcher:
     version: str
     openmpi: bool
 
+    @property
+    def tolerant(self) -> bool:
+        """Whether ranks are started so that the others outlive one that dies.
+
+        Open MPI 5 can (ULFM); ``HPCREFINE_FAULT_TOLERANCE=0`` forgoes it.
+        """
+        numbers = re.search(r"(\d+)\.\d+", self.version)
+        able = self.openmpi and numbers is not None and int(numbers[1]) >= 5
+        return able and os.environ.get(TOLERANCE_VARIABLE) != "0"
+
     def command(self, ranks: int, program: Sequence[str]) -> list[str]:
         """Return the command that starts a program on some ranks."""
-        options = ["--oversubscribe", "--with-ft", "ulfm"] if self.openmpi else []
+        options = ["--oversubscribe"] if self.openmpi else []
+        options += ["--with-ft", "ulfm"] if self.tolerant else []
         return [self.path, *options, "-n", str(ranks), *program]
 
     def environment(self, ranks: int) -> dict[str, str]:
@@ -167,8 +182,27 @@ def find_launcher() -> Launcher:
     return Launcher(path, version or "unknown", "Open MPI" in said or "prte" in said)
 
 
-def start(ranks: int, arguments: Sequence[str]) -> int:
-    """Run ``hpcrefine`` with these arguments on some ranks and return its exit code.
+@dataclass(frozen=True)
+class Ending:
+    """How ranks ended.
+
+    Attributes
+    ----------
+    code : int
+        The exit code: 0 well, 1 something failed, 2 a mistake in what was given.
+    killed : bool
+        Whether a rank was killed that nobody had asked to end.
+    tolerant : bool
+        Whether the others could have outlived it.
+    """
+
+    code: int
+    killed: bool
+    tolerant: bool
+
+
+def start(ranks: int, arguments: Sequence[str]) -> Ending:
+    """Run ``hpcrefine`` with these arguments on some ranks; say how they ended.
 
     Signals that ask this process to end are passed on.
 
@@ -180,12 +214,20 @@ def start(ranks: int, arguments: Sequence[str]) -> int:
     launcher = find_launcher()
     command = launcher.command(ranks, [sys.executable, "-m", "hpcrefine", *arguments])
     child = subprocess.Popen(command, env=launcher.environment(ranks))
+    asked: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
         child.send_signal(number)
 
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, pass_on)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the child as well
     code = child.wait()
-    return code if code in (0, 2) else 1
+    killed = not asked and _signal_in(code) in _DEADLY
+    return Ending(code if code in (0, 2) else 1, killed, launcher.tolerant)
+
+
+def _signal_in(code: int) -> int:
+    """Return the signal that a launcher's exit code tells of, as shells do, or MPICH's."""
+    return code - 128 if code > 128 else code

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from hpcrefine.launch import find_launcher
+from hpcrefine.record.writer import RecordWriter
 
 RANDOM = '{ random = "normal", shape = [%d, %d] }'
 OPERANDS = f"a = {RANDOM % (8, 6)}\nb = {RANDOM % (6, 5)}"
@@ -225,7 +226,43 @@ WORD_CASES = [
     output("output is a folder", "jobs", "is a directory", files={"jobs": None}),
     words("results is a file", ["-n", "3"], "results", files={"results": OLD}),
 ]
-BEFORE_MPI = OPERAND_CASES + KEY_CASES + WORD_CASES
+
+
+def record(job_text, complete):
+    """Write a record without a job, of a run that was interrupted or not."""
+
+    def write_record(path):
+        facts = {"job_text": job_text, "kind": "measured", "environment": {}, "workers": []}
+        RecordWriter(path, **facts).close(complete)
+
+    return write_record
+
+
+def resume(name, content, *says, arguments=("-o", "old.h5")):
+    """A record that cannot be gone on with."""
+    files = {} if content is None else {"old.h5": content}
+    return words(name, ["--resume", *arguments], *says, files=files)
+
+
+RESUME_CASES = [
+    resume("resume nothing", None, "--resume", "found no record named", "-o FILE", arguments=()),
+    resume("resume none", None, "old.h5", "no such file", "a record"),
+    resume("resume no record", OLD, "old.h5", "record"),
+    resume("resume another job", record("[job]", False), "old.h5", "another job", "job.toml"),
+    resume(
+        "resume with another --set",
+        record(Case("", ()).text(), False),
+        *("old.h5", "another job", "--set"),
+        arguments=("-o", "old.h5", "--set", "code.tasks=3"),
+    ),
+    resume("resume a complete one", record(Case("", ()).text(), True), "old.h5", "a complete"),
+    resume(
+        "resume and force",
+        *(record("", False), "--resume", "--force"),
+        arguments=("-o", "old.h5", "--force"),
+    ),
+]
+BEFORE_MPI = OPERAND_CASES + KEY_CASES + WORD_CASES + RESUME_CASES
 
 NOT_A_LIBRARY = {"lib.so": b"no library"}
 ON_RANK_0 = [
@@ -261,10 +298,16 @@ ON_RANK_0 = [
         "too few ranks",
         *("scheme = 'mds'\nredundancy = 1.25\nsurvive = 1", "ranks", "found 3", "at least 6"),
     ),
-    key("not to survive", "survive = 1", "[code] survive", "found 1", "higher redundancy"),
+    key(
+        "more stragglers than workers",
+        *("[faults]\nstragglers = 3", "job.toml: [faults] stragglers", "found 3", "at most 2"),
+    ),
+    key("not to survive", "survive = 1", "[code] survive", "found 1", "expected"),
     output("not writable", "/proc/x.h5", "cannot be created"),
 ]
-EITHER_WAY = ("NaN", "int8 without oneDNN", "too few ranks", "no job file")
+EITHER_WAY = (
+    *("NaN", "int8 without oneDNN", "too few ranks", "no job file", "resume another job"),
+)
 UNDER_MPIEXEC = [
     *(case for case in BEFORE_MPI + ON_RANK_0 if case.name in EITHER_WAY),
     words("one rank", ["-n", "1"], "ranks", "found 1", "at least 2"),

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 import hpcrefine
-from hpcrefine.experiment import turns
 from hpcrefine.jobfile import load
 from hpcrefine.launch import find_launcher
 from hpcrefine.record.reader import read
+from hpcrefine.record.writer import RecordWriter
+from hpcrefine.turns import turns
 
 JOB = """
 [job]
@@ -343,6 +344,132 @@ def test_overrides_take_effect_and_are_recorded(tmp_path):
         rows = saved.layers[saved.layers["job"] == number]
         assert rows["layer"].tolist() == [0, 1]
         assert rows["error_bound"][1] <= 0.1 < rows["error_bound"][0]
+
+
+def settings(*texts):
+    return [word for text in texts for word in ("--set", text)]
+
+
+def test_codes_that_are_compared(tmp_path):
+    codes = '[{ scheme = "uncoded" }, { scheme = "lt", name = "rateless", verify = "freivalds" }]'
+    saved = run(
+        tmp_path,
+        *settings(f"compare.codes={codes}", "compare.stragglers=[0, 1]", "job.repeats=3"),
+        *settings("faults.slowdown=20.0", "faults.service.distribution=deterministic"),
+        *settings("faults.service.mean=0.0005"),
+    )
+    jobs = saved.jobs
+    cells = {("uncoded", "uncoded"), ("rateless", "lt"), ("oneshot", "")}
+    found = jobs[["variant", "scheme", "stragglers"]].tolist()
+    assert {name: found.count(name) for name in found} == {
+        (*cell, stragglers): 4 for cell in cells for stragglers in (0, 1)
+    }
+    verdicts = set(jobs[["variant", "verdict"]].tolist())
+    assert verdicts == {
+        *(("uncoded", "exact"), ("rateless", "exact"), ("oneshot", "within rounding"))
+    }
+    assert set(jobs["dead"]) == {0}
+    assert np.all(jobs["sent_bytes"] > 0)
+    layers = saved.layers[np.isin(saved.layers["job"], jobs["job"][jobs["variant"] == "uncoded"])]
+    assert layers["computed"] == pytest.approx(layers["minijobs"])
+    assert np.all(layers["checking"] == 0)
+    checked = saved.layers[np.isin(saved.layers["job"], jobs["job"][jobs["scheme"] == "lt"])]
+    assert np.all(checked["checking"] > 0)
+
+
+@pytest.mark.parametrize("rank", ["2", "1"])
+def test_a_worker_that_lies_is_found_out_and_dropped(tmp_path, rank):
+    lies = f"faults.worker=[{{ rank = {rank}, corrupt = {{ rate = 1.0 }} }}]"
+    checks = ("code.verify=freivalds", "code.lies=2", "baseline.oneshot=false")
+    saved = run(tmp_path, *settings(lies, *checks))
+    assert set(saved.jobs["verdict"]) == {"exact"}
+    assert set(saved.jobs["dead"]) == {1}
+    events = saved.events
+    assert set(events["rank"]) == {int(rank)}
+    assert sorted(events["kind"]) == ["dropped", "lied", "lied"]
+    assert set(events["job"]) == {0}
+    assert "rejected" in saved.tasks["status"]
+
+
+def test_a_worker_that_lies_unchecked_makes_results_wrong(tmp_path):
+    (tmp_path / "small.toml").write_text(JOB)
+    lies = "faults.worker=[{ rank = 1, corrupt = { rate = 1.0 } }]"
+    plain = ("code.scheme=uncoded", "code.redundancy=1.0", "baseline.oneshot=false")
+    words = settings(lies, *plain)
+    done = hpcrefine_("run", "small.toml", "-n", "3", "-o", "x.h5", *words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.endswith("\nhpcrefine: 3 jobs gave wrong results\n")
+    saved = read(tmp_path / "x.h5")
+    assert saved.complete
+    assert set(saved.jobs["verdict"]) == {"wrong"}
+
+
+def test_jobs_are_lost_when_all_workers_lie(tmp_path):
+    """Nobody is left who is believed; the record is complete all the same."""
+    (tmp_path / "small.toml").write_text(JOB)
+    lies = "faults.worker=[{ count = 2, corrupt = { rate = 1.0 } }]"
+    words = settings(lies, "code.verify=freivalds", "code.lies=1", "baseline.oneshot=false")
+    done = hpcrefine_("run", "small.toml", "-n", "3", "-o", "x.h5", *words, cwd=tmp_path)
+    assert done.returncode == 1
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("hpcrefine")]
+    assert said.startswith("hpcrefine: 3 of 3 jobs were lost: no worker is left: rank ")
+    assert "rank 1 dropped" in said
+    assert "rank 2 dropped" in said
+    assert "Traceback" not in done.stderr
+    saved = read(tmp_path / "x.h5")
+    assert saved.complete
+    assert set(saved.jobs["status"]) == {"lost"}
+    assert set(saved.jobs["verdict"]) == {"unchecked"}
+    assert len(saved.layers) == 0
+
+
+@pytest.mark.skipif(not find_launcher().tolerant, reason="a dead worker ends the run")
+def test_a_job_that_is_lost_in_the_middle_keeps_what_was_delivered(tmp_path):
+    (tmp_path / "small.toml").write_text(JOB)
+    deaths = "faults.worker=[{ count = 2, kill = { after = 10 } }]"
+    plain = ("code.scheme=uncoded", "code.redundancy=1.0", "baseline.oneshot=false")
+    words = settings(deaths, *plain, "job.warmups=0")
+    done = hpcrefine_("run", "small.toml", "-n", "3", "-o", "x.h5", *words, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    saved = read(tmp_path / "x.h5")
+    assert saved.complete
+    assert saved.jobs["status"].tolist() == ["done", "lost"]
+    assert saved.jobs["verdict"].tolist() in (["exact", "unchecked"], ["exact", "exact"])
+    assert len(saved.layers[saved.layers["job"] == 1]) < LAYERS
+    assert saved.jobs["dead"].tolist()[1] == 2
+    assert "lost" in saved.tasks["status"][saved.tasks["job"] == 1]
+    assert {1, 2} == set(saved.events["rank"][saved.events["kind"] == "died"])
+
+
+def test_resume_under_mpiexec(tmp_path):
+    """A record cut off after its first jobs; the launcher's ranks go on with it."""
+    done = run(tmp_path)
+    with RecordWriter(
+        tmp_path / "cut.h5",
+        job_text=done.attributes["job"],
+        kind="measured",
+        environment=done.environment,
+        workers=[],
+    ) as writer:
+        for number in (0, 1):
+            tables = (done.jobs, done.layers, done.tasks)
+            job, layers, tasks = (
+                [dict(zip(rows.dtype.names, row.item(), strict=True)) for row in rows]
+                for rows in (table[table["job"] == number] for table in tables)
+            )
+            writer.append(*job, layers, tasks)
+        writer.close(complete=False)
+    launcher = find_launcher()
+    program = [sys.executable, "-m", "hpcrefine", "run", "small.toml", "-o", "cut.h5", "--resume"]
+    env = {name: v for name, v in launcher.environment(3).items() if "HPCREFINE" not in name}
+    again = call(*launcher.command(3, program), cwd=tmp_path, env=environment() | env)
+    assert again.returncode == 0, again.stderr
+    assert [line[:5] for line in again.stderr.splitlines()] == [f"[{n}/6]" for n in (3, 4, 5, 6)]
+    resumed = read(tmp_path / "cut.h5")
+    assert resumed.complete
+    for column in ("job", "variant", "repeat", "verdict"):
+        assert resumed.jobs[column].tolist() == done.jobs[column].tolist()
+    assert resumed.jobs["start"][2] == pytest.approx(resumed.jobs["end"][1])
 
 
 def test_files_and_sampled_verification(tmp_path):

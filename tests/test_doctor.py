@@ -58,7 +58,7 @@ def test_all_is_well_here(healthy):
 
 def test_it_says_what_it_looked_at(healthy):
     found = {topic: texts for (_, topic), texts in healthy[1].items()}
-    for topic in ("python", "cpu", "blas", "threads", "hdf5", "slurm", "mpiexec", "mpi"):
+    for topic in ("python", "cpu", "blas", "threads", "hdf5", "slurm", "mpiexec", "mpi", "deaths"):
         assert len(found[topic]) == 1, topic
     for kernel in ("int8", "float32", "float64"):
         assert len(found[kernel]) == 1
@@ -68,6 +68,8 @@ def test_it_says_what_it_looked_at(healthy):
     assert "mpi4py" in found["mpi"][0]
     assert found["mpiexec"][0].startswith(f"{find_launcher().path}: ")
     assert found["slurm"] == ["not inside a Slurm job"]
+    outlived = "goes on" if find_launcher().tolerant else "ends"
+    assert found["deaths"][0].startswith(f"a run {outlived} when a worker dies")
 
 
 def test_every_worker_says_what_it_is(healthy):
@@ -86,11 +88,15 @@ MEMORY = (
 )
 
 
-def test_without_onednn_in_a_slurm_job():
+def test_without_onednn_and_fault_tolerance_in_a_slurm_job():
     """It says what is missing and works by float32, with the threads that Slurm gives."""
     slurm = {"SLURM_JOB_ID": "17", "SLURM_NTASKS": "3", "SLURM_JOB_NUM_NODES": "1"}
     code, found, err = doctor(
-        "-n", "3", HPCREFINE_ONEDNN="/nowhere/libdnnl.so", SLURM_CPUS_PER_TASK="2", **slurm
+        *("-n", "3"),
+        HPCREFINE_ONEDNN="/nowhere/libdnnl.so",
+        HPCREFINE_FAULT_TOLERANCE="0",
+        SLURM_CPUS_PER_TASK="2",
+        **slurm,
     )
     assert (code, err) == (0, "")
     (text,) = found["ok", "int8"]
@@ -103,6 +109,7 @@ def test_without_onednn_in_a_slurm_job():
         assert "/nowhere/libdnnl.so" in worker
     assert found["ok", "product"] == ["3 resolutions on 2 workers, error within its bound"]
     assert found["ok", "threads"][0].startswith("2 per rank")
+    assert found["ok", "deaths"][0].startswith("a run ends when a worker dies; Open MPI 5")
     assert found["ok", "slurm"] == ["job 17: 3 tasks on 1 nodes"]
 
 

@@ -5,10 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from hpcrefine.codes import CODES
 from hpcrefine.job import Job
 from hpcrefine.jobfile import load
 from hpcrefine.launch import find_launcher
 from hpcrefine.operands import check
+from hpcrefine.record.reader import read
 
 JOBS = Path(__file__).parents[1] / "jobs"
 
@@ -32,7 +36,47 @@ def test_neighbours_are_as_good_from_the_first_resolution():
 
 def test_job_files_are_valid():
     found = {path.stem: load(path) for path in JOBS.glob("*.toml")}
-    assert found.keys() >= {"quickstart", "normal-4096"}
+    assert found.keys() >= {"quickstart", "normal-4096", "codes", "faults"}
     assert all(isinstance(job, Job) for job in found.values())
     assert check(found["quickstart"]) == (4096, 784, 4096)
     assert check(found["normal-4096"]) == (4096, 4096, 4096)
+    assert check(found["codes"]) == (768, 784, 768)
+    assert check(found["faults"]) == (1024, 784, 1024)
+
+
+def run(name, folder, *overrides):
+    """Run an example on 7 ranks, fast; return its record and the table of codes."""
+    words = [word for text in overrides for word in ("--set", text)]
+    command = [sys.executable, "-m", "hpcrefine"]
+    for step in (
+        ["run", str(JOBS / name), "-n", "7", "-o", "x.h5", *words],
+        ["report", "--codes", "x.h5"],
+    ):
+        done = subprocess.run(
+            [*command, *step], cwd=folder, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+    return read(folder / "x.h5"), done.stdout
+
+
+def test_every_code_is_exact_with_and_without_stragglers(tmp_path):
+    fast = 'faults.service={distribution = "exponential", mean = 0.001}'
+    record, table = run("codes.toml", tmp_path, "job.repeats=1", "job.warmups=0", fast)
+    assert set(record.jobs["verdict"]) == {"exact"}
+    assert set(record.jobs["scheme"]) == set(CODES)
+    assert sorted(record.jobs["stragglers"]) == [0] * 8 + [1] * 8 + [2] * 8
+    for scheme in CODES:
+        assert len(re.findall(rf"\| {scheme} +\| {scheme} +\| +1 \| +0 \|", table)) == 3
+
+
+@pytest.mark.skipif(not find_launcher().tolerant, reason="a dead worker ends the run")
+def test_the_run_in_which_everything_goes_wrong_is_exact(tmp_path):
+    record, _ = run("faults.toml", tmp_path)
+    assert record.complete
+    assert set(record.jobs["verdict"]) == {"exact"}
+    assert set(record.jobs["status"]) == {"done"}
+    events = {(event["rank"], event["kind"]) for event in record.events}
+    assert events >= {(3, "silent"), (4, "died"), (5, "lied")}
+    assert {rank for rank, kind in events if kind in ("died", "silent")} == {3, 4}
+    assert (record.jobs["dead"][0], record.jobs["dead"][-1]) in ((0, 2), (0, 3))
+    assert "rejected" in record.tasks["status"]

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpcrefine.experiment import Turn, default_output, turns
+from hpcrefine.experiment import default_output
 from hpcrefine.jobfile import load
 from hpcrefine.operands import load_pair
+from hpcrefine.turns import Turn, turns
 
 
 @pytest.fixture
@@ -25,8 +26,9 @@ def variants(job):
 
 
 def test_warmups_first_then_every_variant_of_every_repeat(job):
-    plan = turns(job(job_warmups=3, job_repeats=40))
-    assert plan[:6] == [Turn(v, r, True) for r in range(3) for v in ("layered", "oneshot")]
+    given = job(job_warmups=3, job_repeats=40)
+    plan, variants = turns(given), (("layered", given.code), ("oneshot", None))
+    assert plan[:6] == [Turn(*v, 0, r, True) for r in range(3) for v in variants]
     assert len(plan) == (3 + 40) * 2
     for repeat in range(40):
         pair = plan[6 + 2 * repeat : 8 + 2 * repeat]
@@ -59,8 +61,30 @@ def test_the_order_draws_nothing_from_the_operands(job):
 
 
 def test_without_baseline(job):
-    plan = turns(job(baseline_oneshot="false", job_warmups=0, job_repeats=3))
-    assert plan == [Turn("layered", repeat, False) for repeat in range(3)]
+    given = job(baseline_oneshot="false", job_warmups=0, job_repeats=3)
+    assert turns(given) == [Turn("layered", given.code, 0, r, False) for r in range(3)]
+
+
+def test_every_code_that_is_compared_meets_every_number_of_stragglers(job):
+    codes = '[{scheme = "mds", redundancy = 1.5}, {name = "plain"}]'
+    given = job(compare_codes=codes, compare_stragglers="[0, 2]", job_repeats=30)
+    plan = turns(given)
+    labels = dict(given.codes) | {"oneshot": None}
+    every = [(label, code, slow) for label, code in labels.items() for slow in (0, 2)]
+    assert [label for label, _, _ in every[::2]] == ["mds", "plain", "oneshot"]
+    assert [(t.variant, t.code, t.stragglers) for t in plan[:6]] == every
+    for repeat in range(30):
+        part = plan[6 * (repeat + 1) : 6 * (repeat + 2)]
+        assert {turn.repeat for turn in part} == {repeat}
+        found = {(t.variant, t.stragglers): t.code for t in part}
+        assert found == {(label, slow): code for label, code, slow in every}
+    orders = {tuple(t.variant for t in plan[6 * r : 6 * (r + 1)]) for r in range(1, 31)}
+    assert len(orders) > 5
+
+
+def test_a_plain_job_meets_the_stragglers_of_its_faults(job):
+    plan = turns(job(faults_stragglers=1))
+    assert {(turn.variant, turn.stragglers) for turn in plan} == {("layered", 1), ("oneshot", 1)}
 
 
 def test_default_output(job):

@@ -1,6 +1,7 @@
 """Threads, ranks and the launcher, before any rank is started."""
 
 import os
+import subprocess
 import sys
 
 import pytest
@@ -19,7 +20,8 @@ RANK = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MPI_LOCALNRANKS")
 def shell(monkeypatch):
     """An environment without any variable that counts here; restored afterwards."""
     names = ("SLURM_NTASKS", "SLURM_CPUS_PER_TASK", "OPENBLAS_CORETYPE", launch.RANKS_VARIABLE)
-    for name in (*THREADS, *BINDING, *ROOT, *RANK, *names, launch.MPIEXEC_VARIABLE):
+    names += (launch.MPIEXEC_VARIABLE, launch.TOLERANCE_VARIABLE)
+    for name in (*THREADS, *BINDING, *ROOT, *RANK, *names):
         monkeypatch.setenv(name, "")  # so that what the package sets is taken away again
         monkeypatch.delenv(name)
     return monkeypatch
@@ -90,12 +92,51 @@ def test_impossible_numbers_of_ranks_are_named(ranks):
         check_ranks(ranks)
 
 
-def test_commands():
-    program = ["python", "-m", "hpcrefine", "run"]
-    openmpi = Launcher("/opt/mpiexec", "mpiexec (Open MPI) 5.0.11", openmpi=True)
-    assert openmpi.command(5, program) == ["/opt/mpiexec", "--oversubscribe", "-n", "5", *program]
-    mpich = Launcher("/opt/mpiexec", "Version: 4.3.0", openmpi=False)
-    assert mpich.command(5, program) == ["/opt/mpiexec", "-n", "5", *program]
+PROGRAM = ["python", "-m", "hpcrefine", "run"]
+
+
+@pytest.mark.parametrize(
+    ("version", "openmpi", "options"),
+    [
+        ("mpiexec (Open MPI) 5.0.11", True, ["--oversubscribe", "--with-ft", "ulfm"]),
+        ("mpiexec (Open MPI) 10.1.0", True, ["--oversubscribe", "--with-ft", "ulfm"]),
+        ("mpirun (Open MPI) 4.1.6", True, ["--oversubscribe"]),
+        ("unknown", True, ["--oversubscribe"]),
+        ("Version: 5.0.2", False, []),
+    ],
+)
+def test_commands(version, openmpi, options):
+    launcher = Launcher("/opt/mpiexec", version, openmpi=openmpi)
+    assert launcher.command(5, PROGRAM) == ["/opt/mpiexec", *options, "-n", "5", *PROGRAM]
+
+
+@pytest.mark.parametrize(("value", "tolerant"), [("0", False), ("1", True), ("", True)])
+def test_fault_tolerance_can_be_forgone(shell, value, tolerant):
+    shell.setenv(launch.TOLERANCE_VARIABLE, value)
+    launcher = Launcher("mpiexec", "mpiexec (Open MPI) 5.0.11", openmpi=True)
+    assert launcher.tolerant == tolerant
+    assert ("--with-ft" in launcher.command(3, PROGRAM)) == tolerant
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "killed"),
+    [
+        *(("exit 0", 0, False), ("exit 2", 2, False), ("exit 1", 1, False), ("exit 3", 1, False)),
+        *(("exit 137", 1, True), ("exit 9", 1, True), ("exit 139", 1, True)),
+        *(("exit 143", 1, False), ("kill -KILL $$", 1, False)),
+    ],
+)
+def test_how_ranks_ended(shell, tmp_path, script, code, killed):
+    """Open MPI exits as a shell does after a signal, MPICH with the signal's own number."""
+    path = tmp_path / "mpiexec"
+    path.write_text(f"#!/bin/sh\n[ $1 = --version ] && echo 'mpiexec (Open MPI) 5' || {script}\n")
+    path.chmod(0o755)
+    shell.setenv(launch.MPIEXEC_VARIABLE, str(path))
+    run = "from hpcrefine.launch import start; e = start(2, []); print(e.code, e.killed)"
+    done = subprocess.run(
+        [sys.executable, "-c", run], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == f"{code} {killed}\n"
 
 
 def test_environment_of_open_mpi(shell):

@@ -16,7 +16,9 @@ from hpcrefine.cluster.protocol import ALL, Command
 from hpcrefine.cluster.roster import Roster
 from hpcrefine.cluster.rounds import Assignment, Round
 from hpcrefine.cluster.shared import Sharing
+from hpcrefine.codes import DecodeError
 from hpcrefine.codes.freivalds import Freivalds
+from hpcrefine.errors import LostError
 from hpcrefine.schedule.plan import Plan
 from hpcrefine.schedule.reissue import repairs, to_copy
 
@@ -120,14 +122,26 @@ class Crew:
             self._repair(range(len(plan.units)))
 
     def collect(self, backoff: Backoff) -> None:
-        """Take what has arrived from each worker; if nothing has, look after them, or pause."""
-        arrived = False
+        """Take what has arrived from each worker; if nothing has, look after them, or pause.
+
+        Raises
+        ------
+        DecodeError, LostError
+            Once all that has arrived is taken; nothing more is wanted then.
+        """
+        arrived, failure = False, None
         for each in self.rounds:
             if each.owed:
                 places, done = each.poll()
                 for at, computed in zip(places, done, strict=True):
-                    each.status[at] = self._judge(each, each.assignments[at], computed)
                     arrived = True
+                    try:
+                        each.status[at] = self._judge(each, each.assignments[at], computed)
+                    except (DecodeError, LostError) as error:
+                        each.status[at], failure = "rejected", error
+                        self.dismiss()
+        if failure is not None:
+            raise failure
         if arrived:
             backoff.reset()
         else:

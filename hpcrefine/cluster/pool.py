@@ -15,12 +15,12 @@ from hpcrefine.cluster.crew import Work
 from hpcrefine.cluster.dispatch import Operands, Outbox
 from hpcrefine.cluster.faults import order
 from hpcrefine.cluster.inventory import configure_workers, mpi_library
-from hpcrefine.cluster.leaving import abort, end_without_goodbye
+from hpcrefine.cluster.leaving import abort, end_orphaned, end_without_goodbye
 from hpcrefine.cluster.master import Product
 from hpcrefine.cluster.protocol import MASTER, Command, Tag
 from hpcrefine.cluster.request import Cut, Wanted, check_operands, shared_arrays
 from hpcrefine.cluster.resident import Resident, hold
-from hpcrefine.cluster.roster import Roster
+from hpcrefine.cluster.roster import Roster, has_failed
 from hpcrefine.cluster.shared import SharedArrays, Sharing
 from hpcrefine.cluster.survey import Ranks
 from hpcrefine.cluster.worker import Worker
@@ -114,6 +114,10 @@ class Pool:
         """
         self._roster.timeout, self._roster.lies = timeout, lies
 
+    def clock(self) -> float:
+        """Return the time on the clock of products and events, in seconds."""
+        return MPI.Wtime()
+
     def inject(self, faults: Mapping[int, Faults], seed: int = 0) -> None:
         """Let workers fail on purpose from now on.
 
@@ -142,7 +146,9 @@ class Pool:
             return self
         try:
             Worker(self._comm, share=self._share).serve()
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, MPI.Exception) and has_failed(self._comm, MASTER):
+                end_orphaned(self._comm)
             abort(self._comm)
         return None
 

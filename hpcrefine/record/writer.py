@@ -58,7 +58,15 @@ def _replacing(path: Path) -> Iterator[Path]:
         raise InputError(f"{path}: cannot be created: {error}") from error
 
 
-def _load_interrupted(path: Path) -> reader.Stored:
+def load_interrupted(path: Path) -> reader.Stored:
+    """Load the record of a run that can be gone on with.
+
+    Raises
+    ------
+    InputError
+        No such record, or one that is complete or still being written or of another version of
+        the format.
+    """
     stored = reader.load_ended(path)
     if stored.attributes["complete"]:
         raise InputError(f"{path}: a complete record; expected one whose run was interrupted")
@@ -175,7 +183,7 @@ class RecordWriter:
         writer = cls.__new__(cls)
         writer.path = Path(path)
         with _replacing(writer.path) as temporary:
-            stored = _load_interrupted(writer.path)
+            stored = load_interrupted(writer.path)
             tables = dict(stored.tables)
             writer._finished = set(tables["jobs"]["job"].tolist())
             session = int(tables["workers"]["session"].max(initial=0)) + 1
