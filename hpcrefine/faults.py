@@ -37,12 +37,15 @@ class Service:
         The constant of ``shifted-exponential``, in seconds, 0 or more and below the mean.
     shape : float
         The tail index of ``pareto``, above 1: P(time > t) falls as ``t**-shape``.
+    per : {"task", "product"}
+        Of what it is the time: of a task whatever its size, or of a digit product of full size.
     """
 
     distribution: str
     mean: float
     shift: float = 0.0
     shape: float = 2.5
+    per: str = "task"
 
     @overload
     def draw(self, rng: np.random.Generator) -> float: ...
@@ -146,11 +149,30 @@ class Draws:
     def __init__(self, seed: int, rank: int) -> None:
         self._seed, self._rank = seed, rank
 
-    def service(self, faults: Faults, job: int, unit: int, task: int, attempt: int = 0) -> float:
-        """Return the seconds that a task takes (the slowdown not counted), 0 without a service."""
+    def service(
+        self,
+        faults: Faults,
+        job: int,
+        unit: int,
+        task: int,
+        attempt: int = 0,
+        digit_products: float = 1.0,
+    ) -> float:
+        """Return the seconds that a task takes (the slowdown not counted), 0 without a service.
+
+        Parameters
+        ----------
+        faults : Faults
+            The worker's.
+        job, unit, task, attempt : int
+            What is computed, and how often this worker has done it before.
+        digit_products : float
+            How large the task is, in digit products of full size.
+        """
         if faults.service is None:
             return 0.0
-        return faults.service.draw(self._generator(_SERVICE, job, unit, task, attempt))
+        size = digit_products if faults.service.per == "product" else 1.0
+        return size * faults.service.draw(self._generator(_SERVICE, job, unit, task, attempt))
 
     def corruption(
         self, faults: Faults, job: int, unit: int, task: int, attempt: int = 0

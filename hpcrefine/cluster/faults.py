@@ -71,18 +71,36 @@ class Misbehaviour:
             timer.cancel()
 
     def after(
-        self, header: np.void, task: np.void, result: NDArray[Any], start: float
+        self,
+        job: int,
+        place: tuple[int, int],
+        digit_products: float,
+        result: NDArray[Any],
+        start: float,
     ) -> NDArray[Any]:
-        """Let a task have its consequences; return what is passed off as its result."""
+        """Let a task have its consequences; return what is passed off as its result.
+
+        Parameters
+        ----------
+        job : int
+            The product.
+        place : (int, int)
+            Unit and task.
+        digit_products : float
+            Size of the task, in digit products of full size.
+        result : ndarray
+            The truth; a lie overwrites it.
+        start : float
+            ``MPI.Wtime()`` when the task was begun.
+        """
         faults, self._tasks = self._faults, self._tasks + 1
-        job, place = int(header["job"]), (int(task["unit"]), int(task["task"]))
         if job not in self._jobs:  # the one before is kept: its results can be passed off
             self._jobs = {job: {}} | {k: kept for k, kept in self._jobs.items() if k == job - 1}
             self._done.clear()
         attempt = self._done[place]
         self._done[place] += 1
         elapsed = MPI.Wtime() - start
-        service = self._draws.service(faults, job, *place, attempt)
+        service = self._draws.service(faults, job, *place, attempt, digit_products)
         seconds = max(elapsed, service) * faults.slowdown
         time.sleep(max(0.0, seconds - elapsed) + self._pause())
         if faults.kill_after is not None and self._tasks >= faults.kill_after:

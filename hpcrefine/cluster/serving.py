@@ -186,13 +186,24 @@ class Serving:
         start = MPI.Wtime()
         result = self._compute(run)
         if self._faults is not None:
-            result = self._faults.after(self._header, self._tasks[run.start], result, start)
+            place = int(self._tasks["unit"][run.start]), int(self._tasks["task"][run.start])
+            size = self._digit_products(run)
+            result = self._faults.after(int(self._header["job"]), place, size, result, start)
         computed = MPI.Wtime()
         self._refine(run, result)
         refined = MPI.Wtime()
         self._seconds[run.start : run.stop] = computed - start, refined - computed
         self._seconds[run.start : run.stop] /= len(run)
         self._reply(run, result)
+
+    def _digit_products(self, run: range) -> float:
+        """Return the size of a task, in digit products of full size."""
+        task, header = self._tasks[run.start], self._header
+        _, limbs, rows, inner = self._left_blocks[task["left"]]
+        _, more, _, columns = self.right.blocks[task["right"]]
+        whole = int(header["rows"]) * int(header["inner"]) * int(header["columns"])
+        cells = len(self._minijobs[int(task["unit"])])
+        return cells * int(limbs) * int(more) * int(rows) * int(inner) * int(columns) / whole
 
     def _cut_into_runs(self) -> list[range]:
         """Cut the tasks into runs of neighbours too small to be worth a call each.

@@ -33,12 +33,16 @@ class ServiceTime(Section):
         The least time of ``shifted-exponential``, in seconds.
     shape : float, optional
         The tail index of ``pareto``, 2.5 unless given.
+    per : {"task", "product"}
+        Whether it is the time of a task whatever its size, or that of a whole digit product, of
+        which each task takes its part.
     """
 
     distribution: Literal["exponential", "shifted-exponential", "pareto", "deterministic"]
     mean: float = Field(gt=0)
     shift: float | None = Field(default=None, ge=0)
     shape: float | None = Field(default=None, gt=1)
+    per: Literal["task", "product"] = "task"
 
     @model_validator(mode="after")
     def _suits_the_distribution(self) -> Self:
