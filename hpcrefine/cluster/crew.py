@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hpcrefine.cluster.assembly import Assembly
 from hpcrefine.cluster.backoff import Backoff
 from hpcrefine.cluster.dispatch import Dispatch, Operands, Outbox
+from hpcrefine.cluster.ledger import Ledger
 from hpcrefine.cluster.protocol import ALL, Command
 from hpcrefine.cluster.roster import Roster
 from hpcrefine.cluster.rounds import Assignment, Round
@@ -70,8 +71,6 @@ class Crew:
 
     Attributes
     ----------
-    rounds : list of Round
-        What was handed out.
     assembly : Assembly
         What came of it.
     outbox : Outbox
@@ -93,20 +92,22 @@ class Crew:
         self.assembly = Assembly(self._plan, work.operands.refiner, work.sharing, refined_there)
         self._dispatch = Dispatch(work.roster, self._plan, work.operands, work.sharing)
         self.outbox: Outbox = self._dispatch.outbox
-        self.rounds: list[Round] = []
+        self._ledger = Ledger()
         self.open = True
         self.checking: defaultdict[int, float] = defaultdict(float)
         self._numbers: Counter[int] = Counter()
-        self._attempts: list[Counter[int]] = [Counter() for _ in self._plan.units]
-        self._at: dict[tuple[int, int], list[Round]] = defaultdict(list)
-        self._owed: Counter[tuple[int, int]] = Counter()  # replies of (rank, unit)
-        self._tried: set[tuple[int, int, int]] = set()  # (rank, unit, task)
+        self._again = False  # something was handed out again
         self._beyond = [self._code.coded] * len(self._plan.units)
         self._twins: dict[int, list[int]] = defaultdict(list)
         for task in range(self._code.coded):
             block = self._code.block(task)
             if block is not None:
                 self._twins[block].append(task)
+
+    @property
+    def rounds(self) -> list[Round]:
+        """What was handed out."""
+        return self._ledger.rounds
 
     def begin(self) -> None:
         """Hand out what the plan says."""
@@ -117,7 +118,8 @@ class Crew:
                 shares[self._work.ranks[owner]].append((unit.index, task))
         there = {rank: share for rank, share in shares.items() if not self._roster.gone(rank)}
         usable = set(self._roster.usable)
-        self._hand_out({r: share for r, share in there.items() if r in usable}, self._work.held)
+        first = {rank: share for rank, share in there.items() if rank in usable}
+        self._hand_out(first, held=self._work.held, again=False)
         if there.keys() != shares.keys() or not there.keys() <= usable:
             self._repair(range(len(plan.units)))
 
@@ -135,10 +137,11 @@ class Crew:
                 places, done = each.poll()
                 for at, computed in zip(places, done, strict=True):
                     arrived = True
+                    each.answer(at, "rejected")  # unless it turns out to be good
                     try:
                         each.status[at] = self._judge(each, each.assignments[at], computed)
                     except (DecodeError, LostError) as error:
-                        each.status[at], failure = "rejected", error
+                        failure = error
                         self.dismiss()
         if failure is not None:
             raise failure
@@ -168,38 +171,36 @@ class Crew:
         self.assembly.release()
         self._work.sharing.release()
 
-    def _hand_out(self, shares: dict[int, list[tuple[int, int]]], held: int = 0) -> None:
+    def _hand_out(
+        self, shares: dict[int, list[tuple[int, int]]], *, held: int = 0, again: bool = True
+    ) -> None:
+        self._again |= again
         rounds = []
         for rank, share in shares.items():
+            in_place = set() if again else self._in_place(rank)
             given = []
             for unit, task in share:
-                attempt = self._attempts[unit][task]
-                self._attempts[unit][task] += 1
-                self._tried.add((rank, unit, task))
-                here = attempt == 0 and self._writes_in_place(rank, task)
-                place = None if here else self.assembly.place(unit, task, fresh=attempt > 0)
+                attempt = self._ledger.attempts(unit, task) if again else 0
+                place = None
+                if task not in in_place:
+                    place = self.assembly.place(unit, task, fresh=attempt > 0)
                 given.append(Assignment(unit, task, attempt, place))
             number = self._numbers[rank]
             self._numbers[rank] += 1
-            each = Round(self._work.comm, self._roster, rank, number, given, self._work.job)
-            for unit, task in share:
-                self._at[unit, task].append(each)
-                self._owed[rank, unit] += 1
-            rounds.append(each)
-        self.rounds += rounds
+            rounds.append(Round(self._work.comm, self._roster, rank, number, given, self._work.job))
+        self._ledger.add(rounds)
         self._dispatch.hand_out(rounds, held)
 
-    def _writes_in_place(self, rank: int, task: int) -> bool:
-        """Say whether a worker writes a result to shared memory: the first of a plain block."""
+    def _in_place(self, rank: int) -> set[int]:
+        """Return the tasks whose results a worker writes to shared memory: plain blocks' first."""
         arrays = self._work.sharing.arrays_for(rank)
-        results = arrays is not None and bool(arrays.values or arrays.stores)
-        return results and self._code.block(task) == task
+        if arrays is None or not (arrays.values or arrays.stores):
+            return set()
+        return {task for task in range(self._code.coded) if self._code.block(task) == task}
 
     def _judge(self, each: Round, given: Assignment, computed: bool) -> str:
         """Take a reply; return what becomes of the task."""
         unit, task, assembly = given.unit, given.task, self.assembly
-        self._at[unit, task].remove(each)
-        self._owed[each.rank, unit] -= 1
         if not computed:
             return "purged"
         wanted = self.open and self._roster.trusts(each.rank)
@@ -217,10 +218,15 @@ class Crew:
             return "rejected"
         assembly.take(unit, task, result)
         if assembly.recovered[unit]:
-            self._purge(unit, [rank for (rank, of), n in self._owed.items() if of == unit and n])
-        else:
+            self._purge(unit, self._owing(unit))
+        elif self._again or len(self._twins) < self._code.coded:
             self._purge_twins(unit, task)
         return "used"
+
+    def _owing(self, unit: int) -> set[int]:
+        """Return the workers that still owe an answer of a unit."""
+        late = self._ledger.outstanding(unit).values()
+        return {each.rank for rounds in late for each in rounds}
 
     def _accepts(self, unit: int, task: int, result: NDArray[Any]) -> bool:
         if self._work.checker is None:
@@ -239,7 +245,7 @@ class Crew:
         """Drop what others were given to the same end as a task that is done."""
         block = self._code.block(task)
         for twin in (task,) if block is None else {task, *self._twins[block]}:
-            for each in self._at.get((unit, twin), ()):
+            for each in self._ledger.awaited(unit, twin):
                 self.outbox.command(
                     Command.PURGE, [each.rank], job=self._work.job, unit=unit, task=twin
                 )
@@ -264,8 +270,6 @@ class Crew:
         """Expect nothing more of a round; return the units that lack something."""
         units = set()
         for given in each.abandon():
-            self._at[given.unit, given.task].remove(each)
-            self._owed[each.rank, given.unit] -= 1
             units.add(given.unit)
             if given.place is None and given.task in self.assembly.refined_there:
                 units |= set(self.assembly.repeat(given.task))
@@ -280,8 +284,8 @@ class Crew:
                 continue
             outstanding = {
                 task
-                for (of, task), rounds in self._at.items()
-                if of == unit and any(each.rank in usable for each in rounds)
+                for task, rounds in self._ledger.outstanding(unit).items()
+                if any(each.rank in usable for each in rounds)
             }
             finished = self.assembly.finished[unit]
             again += [(unit, task) for task in repairs(self._code, finished, outstanding)]
@@ -293,7 +297,7 @@ class Crew:
             owed[each.rank] += each.owed
         shares: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for unit, task in again:
-            rank = min(usable, key=lambda r: ((r, unit, task) in self._tried, owed[r], r))
+            rank = min(usable, key=lambda r: (self._ledger.tried(r, unit, task), owed[r], r))
             owed[rank] += 1
             shares[rank].append((unit, task))
         self._hand_out(shares)
@@ -316,9 +320,10 @@ class Crew:
             if self._code.rateless:
                 self._beyond[unit] += 1
                 return unit, self._beyond[unit] - 1
-            unfinished = [task for (of, task), at in self._at.items() if of == unit and at]
-            tried = {task for task in unfinished if (rank, unit, task) in self._tried}
-            task = to_copy(unfinished, self._attempts[unit], tried)
+            unfinished = list(self._ledger.outstanding(unit))
+            attempts = {task: self._ledger.attempts(unit, task) for task in unfinished}
+            tried = {task for task in unfinished if self._ledger.tried(rank, unit, task)}
+            task = to_copy(unfinished, attempts, tried)
             if task is not None:
                 return unit, task
         return None

@@ -22,7 +22,7 @@ from hpcrefine.cluster.protocol import (
 from hpcrefine.cluster.roster import Roster
 from hpcrefine.cluster.rounds import Round
 from hpcrefine.cluster.shared import Sharing
-from hpcrefine.codes.base import Combination, encode
+from hpcrefine.codes.base import Combination, encode, growth
 from hpcrefine.resolution.refine import Refiner
 from hpcrefine.schedule.plan import Operand, Plan
 
@@ -79,38 +79,35 @@ class Side:
         self, operand: Operand, combinations: Sequence[Combination], *, shared: bool
     ) -> None:
         self._operand = operand
-        first_plain = sorted(dict.fromkeys(combinations), key=lambda c: operand.place(c) is None)
-        self._blocks = {c: number for number, c in enumerate(first_plain)}
-        self._shared = shared and operand.columns.count == 1
+        shared = shared and operand.columns.count == 1
+        places = {c: operand.place(c) for c in dict.fromkeys(combinations)}
+        self._plain = {c: place for c, place in places.items() if place is not None}
+        self._combined = [c for c, place in places.items() if place is None]
+        self._blocks = {c: number for number, c in enumerate((*self._plain, *self._combined))}
+        self._sent = {} if shared else self._plain
 
     def number(self, combination: Combination) -> int:
         """Return a combination's place in the table."""
         return self._blocks[combination]
 
-    def start(self, combination: Combination) -> int:
-        """Return where a block begins in shared memory, -1 if it is sent."""
-        place = self._operand.place(combination)
-        return place[0].start if self._shared and place is not None else -1
-
     def table(self) -> NDArray[np.void]:
-        """Return the BLOCK rows."""
-        rows = [(self.start(c), *self._operand.shape(c)) for c in self._blocks]
-        return np.array(rows, BLOCK)
+        """Return the BLOCK rows: plain blocks, then combinations."""
+        rows = [
+            (-1 if c in self._sent else a.start, 1, a.stop - a.start, b.stop - b.start)
+            for c, (a, b) in self._plain.items()
+        ]
+        return np.array(rows + [(-1, *self._operand.shape(c)) for c in self._combined], BLOCK)
 
     def send_plain(self, outbox: Outbox, rank: int, tag: int, plane: Planes) -> None:
         """Send a digit plane of the plain blocks that the worker does not find."""
-        for combination in self._blocks:
-            place = self._operand.place(combination)
-            if place is not None and self.start(combination) < 0:
-                outbox.send(np.ascontiguousarray(plane[place]), rank, tag)
+        for place in self._sent.values():
+            outbox.send(np.ascontiguousarray(plane[place]), rank, tag)
 
     def send_combined(self, outbox: Outbox, rank: int, tag: int, plane: Planes) -> None:
         """Send a digit plane of the combinations."""
-        operand = self._operand
-        for combination in self._blocks:
-            if operand.place(combination) is None:
-                made = encode(plane, operand.rows, operand.columns, combination)
-                outbox.send(made, rank, tag)
+        for combination in self._combined:
+            made = encode(plane, self._operand.rows, self._operand.columns, combination)
+            outbox.send(made, rank, tag)
 
 
 @dataclass(frozen=True)
@@ -231,16 +228,19 @@ class Dispatch:
 
     def _task_table(self, each: Round, left: Side, right: Side) -> NDArray[np.void]:
         plan, code = self._plan, self._plan.code
+        blocks, growths = {}, {}
+        for task in dict.fromkeys(given.task for given in each.assignments):
+            a, b = code.left(task), code.right(task)
+            blocks[task] = left.number(a), right.number(b)
+            growths[task] = growth(a) * growth(b)
         sizes = {
-            (a.unit, a.task): plan.result_dtype(plan.units[a.unit], a.task).itemsize
-            for a in each.assignments
+            (unit.index, grown): plan.dtype(unit, grown).itemsize
+            for unit in plan.units
+            for grown in set(growths.values())
         }
+        layers = [unit.layer for unit in plan.units]
         rows = [
-            (
-                *(a.unit, plan.units[a.unit].layer, a.task),
-                *(left.number(code.left(a.task)), right.number(code.right(a.task))),
-                *(sizes[a.unit, a.task], a.place is None),
-            )
-            for a in each.assignments
+            (unit, layers[unit], task, *blocks[task], sizes[unit, growths[task]], place is None)
+            for unit, task, _, place in each.assignments
         ]
         return np.array(rows, TASK)

@@ -115,7 +115,7 @@ def shared_arrays(
     """
     rows, columns = plan.shape[0], plan.shape[2]
     code, whole = plan.code, plan.code.grid.inner == plan.code.grid.columns == 1
-    redundant = code.coded > code.tasks or code.reissues or wanted.verify != "none"
+    redundant = not code.certain or wanted.verify != "none"
     values = []
     if whole and not redundant:
         values = [sharing.empty((rows, columns), np.float64) for _ in plan.layers]

@@ -1,8 +1,7 @@
 """Nonblocking collection: the replies to one round of tasks, straight into their places."""
 
 from collections import deque
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from mpi4py import MPI
@@ -13,8 +12,7 @@ from hpcrefine.cluster.protocol import MOST_DONE, Tag, round_tag
 from hpcrefine.cluster.roster import Roster
 
 
-@dataclass(frozen=True)
-class Assignment:
+class Assignment(NamedTuple):
     """One task as it is given to a worker.
 
     Attributes
@@ -60,6 +58,8 @@ class Round:
         Computing and refining, as the worker reports at the end; NaN if purged.
     status : list of str
         What became of each task; "" before.
+    owed : int
+        Tasks that are not answered yet.
     sent : float
         When it was sent.
     heard : float
@@ -122,8 +122,12 @@ class Round:
         if places:
             self.heard = MPI.Wtime()
             self.received[places] = self.heard
-            self.owed -= len(places)
         return places, done
+
+    def answer(self, at: int, status: str) -> None:
+        """Note that a task was answered, and what became of it."""
+        self.status[at] = status
+        self.owed -= 1
 
     def settle(self) -> None:
         """Wait for the report that closes the round; all replies must be in."""

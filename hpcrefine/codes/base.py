@@ -176,6 +176,11 @@ class Code(ABC):
         return self.grid.rows * self.grid.columns
 
     @property
+    def certain(self) -> bool:
+        """Whether each block has one task, at one worker, and no other way to be known."""
+        return self.coded == self.tasks and not (self.reissues or self.rateless)
+
+    @property
     @abstractmethod
     def threshold(self) -> int:
         """Recovery threshold: any so many of the N tasks give all back."""

@@ -163,7 +163,10 @@ class Plan:
 
     def result_dtype(self, unit: Unit, task: int) -> np.dtype[np.signedinteger]:
         """Integer type that holds every sum in a task's result."""
-        grown = growth(self.code.left(task)) * growth(self.code.right(task))
+        return self.dtype(unit, growth(self.code.left(task)) * growth(self.code.right(task)))
+
+    def dtype(self, unit: Unit, grown: int) -> np.dtype[np.signedinteger]:
+        """Integer type of a result whose combinations are so many times as large as digits."""
         return self._dtype(unit, self.left.columns.height, grown)
 
     def block_dtype(self, unit: Unit) -> np.dtype[np.signedinteger]:
@@ -233,7 +236,7 @@ def make_plan(
     _check_grid(code, shape)
     counts = SPLITS[split](code.coded, workers)
     groups = [code.group(task) for task in range(code.coded)]
-    owners = deal(counts, groups) if code.coded > code.tasks else together(counts)
+    owners = together(counts) if code.certain else deal(counts, groups)
     _check_survival(code, owners, workers, survive)
     return Plan(shape, digit_bits, layers, _units(layers, unit), code, owners)
 

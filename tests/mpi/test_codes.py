@@ -133,7 +133,9 @@ def test_rateless_codes_make_as_many_tasks_as_it_takes(comm, check):
         if pool:
             pool.inject({1: Faults(service=Service("deterministic", 0.05))})
             a, b = check.operands((60, 30, 20))
-            product, _ = check(pool, a, b, digits=1, code="lt", tasks=8 * pool.workers)
+            options = {"digits": 1, "code": "lt", "tasks": 8 * pool.workers}
+            check(pool, a, b, keep_integers=False, **options)
+            product, _ = check(pool, a, b, **options)
             beyond = [e for e in product.log.values() if e.task >= product.plan.code.coded]
             assert any(entry.status == "used" for entry in beyond)
             assert all(entry.worker != 1 for entry in beyond)
