@@ -10,7 +10,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import DTypeLike, NDArray
 
-from hpcrefine.cluster.arena import Arena
+from hpcrefine.cluster.commons import Commons
 from hpcrefine.cluster.crew import Work
 from hpcrefine.cluster.dispatch import Operands, Outbox
 from hpcrefine.cluster.faults import order
@@ -22,13 +22,11 @@ from hpcrefine.cluster.request import Cut, Wanted, check_operands, shared_arrays
 from hpcrefine.cluster.resident import Resident, hold
 from hpcrefine.cluster.roster import Roster, has_failed
 from hpcrefine.cluster.shared import SharedArrays, Sharing
-from hpcrefine.cluster.survey import Ranks
 from hpcrefine.cluster.worker import Worker
 from hpcrefine.codes import make_code
 from hpcrefine.codes.freivalds import Freivalds
-from hpcrefine.errors import InputError
+from hpcrefine.errors import InputError, LostError
 from hpcrefine.faults import Faults
-from hpcrefine.launch import available_cores
 from hpcrefine.resolution.bounds import Bound
 from hpcrefine.resolution.digits import Array, Quantised, check_matrix, quantise
 from hpcrefine.resolution.layers import Layer, layering
@@ -36,7 +34,6 @@ from hpcrefine.resolution.refine import Refiner
 from hpcrefine.schedule.plan import Plan, make_plan
 
 SHARED_MEMORY_VARIABLE = "HPCREFINE_SHARED_MEMORY"
-_QUANTISING_THREADS = 8  # the workers wait meanwhile; memory is the limit beyond a few
 
 
 class Pool:
@@ -82,8 +79,8 @@ class Pool:
         self._share = wanted and hasattr(os, "memfd_create")
         self._roster = Roster(self._comm)
         self._outbox = Outbox(self._roster)
-        self._arena = Arena(self._forget)
-        self._facts: list[dict[str, Any]] = []
+        self._commons = Commons(self._comm, self._roster, self._outbox)
+        self._configured = False
         self._product: Product | None = None
         self._jobs = self._holdings = 0
 
@@ -159,10 +156,10 @@ class Pool:
         trace: TracebackType | None,
     ) -> None:
         if self._comm.rank == MASTER:
-            if error is not None and not isinstance(error, InputError | SystemExit):
+            if error is not None and not isinstance(error, InputError | LostError | SystemExit):
                 abort(self._comm)
             self.settle()
-            self._arena.close()
+            self._commons.close()
             self._outbox.command(Command.STOP, self._roster.living)
             self._outbox.flush()
             if not self._roster.part():
@@ -190,13 +187,14 @@ class Pool:
                 "mpiexec -n 3, or hpcrefine run -n 3"
             )
         self.settle()
-        self._facts = []
+        self._configured = False
         self._roster.require()
         rows = configure_workers(self._comm, self._roster, kernel, library, share=self._share)
         for row in rows:
             if row["error"]:
                 raise InputError(f"rank {row['rank']} on {row['host']}: {row['error']}")
-        self._facts = rows
+        self._commons.admit(rows)
+        self._configured = True
         return rows
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> NDArray[Any]:
@@ -205,7 +203,7 @@ class Pool:
         Operands in such arrays are quantised a little faster: the workers need not copy them.
         """
         self._ready()
-        return self._sharing().empty(shape, dtype)
+        return self._commons.empty(shape, dtype)
 
     def place(self, matrix: Array) -> Array:
         """Return a copy of a matrix in an array from :meth:`empty`.
@@ -213,10 +211,7 @@ class Pool:
         Where that would not help the workers, it is the matrix itself.
         """
         self._ready()
-        numbers = matrix.dtype.kind in "fiu" and matrix.size > 0
-        if not (self._sharers and numbers and matrix.flags.c_contiguous):
-            return matrix
-        return self._arena.copy(matrix, matrix.dtype, _threads())
+        return self._commons.place(matrix)
 
     def matmul(
         self,
@@ -355,7 +350,7 @@ class Pool:
             survive=survive,
         )
         self._holdings += 1
-        sharing = self._sharing()
+        sharing = self._commons.sharing()
         sharing.publish(SharedArrays(left.planes, None, [], []))
         hold(self._roster, ranks, self._holdings, plan, left, sharing)
         return Resident(self, self._holdings, left, cut, plan, tuple(ranks))
@@ -382,8 +377,8 @@ class Pool:
         code = make_code("uncoded", min(len(ranks) if tasks is None else tasks, a.shape[0]))
         plan = make_plan(shape, (Layer(0, ((0, 0),), 1.0),), code, len(ranks))
         unknown = (Bound(np.nan, np.nan),)
-        sharing = self._sharing()
-        left, right = (self._as_float64(matrix)[None] for matrix in (a, b))
+        sharing = self._commons.sharing()
+        left, right = (self._commons.as_float64(matrix)[None] for matrix in (a, b))
         values = [sharing.empty((shape[0], shape[2]), np.float64)] if sharing.ranks else []
         sharing.publish(SharedArrays(left, right, values, []))
         operands = Operands(left, right, None)
@@ -417,11 +412,11 @@ class Pool:
         return MPI.Wtime()
 
     def _ready(self) -> None:
-        if not self._facts:
+        if not self._configured:
             self.configure(*self._configuration)
 
     def _quantise(self, matrix: Array, cut: Cut, *, axis: int, name: str) -> Quantised:
-        digits, bits, team = cut.digits, cut.digit_bits, self._team()
+        digits, bits, team = cut.digits, cut.digit_bits, self._commons.team
         return quantise(matrix, digits, bits, axis=axis, scale=cut.scale, team=team, name=name)
 
     def _prepare(
@@ -441,7 +436,7 @@ class Pool:
         held: int,
     ) -> Product:
         left, right = pair
-        sharing, checker = self._sharing(), None
+        sharing, checker = self._commons.sharing(), None
         if sharing.ranks:
             sharing.publish(shared_arrays(sharing, plan, left.planes, right.planes, wanted))
         if wanted.verify == "freivalds":
@@ -465,28 +460,3 @@ class Pool:
         )
         self._product = Product(work, bounds, start)
         return self._product
-
-    def _team(self) -> Ranks:
-        readers = [row["rank"] for row in self._facts if row["readable"]]
-        arena = self._arena if self._sharers else None
-        return Ranks(self._comm, self._roster, self._sharers, readers, arena, _threads())
-
-    @property
-    def _sharers(self) -> list[int]:
-        living = set(self._roster.living)
-        return [r["rank"] for r in self._facts if r["shared"] and r["rank"] in living]
-
-    def _sharing(self) -> Sharing:
-        return Sharing(self._arena if self._sharers else None, self._sharers)
-
-    def _as_float64(self, matrix: Array) -> NDArray[np.float64]:
-        if not self._sharers:
-            return np.ascontiguousarray(matrix, np.float64)
-        return self._arena.copy(matrix, np.float64, _threads())
-
-    def _forget(self, segment: int) -> None:
-        self._outbox.command(Command.FORGET, self._sharers, segment=segment)
-
-
-def _threads() -> int:
-    return min(available_cores(), _QUANTISING_THREADS)
