@@ -26,7 +26,8 @@ _THREADS_KEY = "kernel.threads"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code.
 
-    0: all is well. 1: something failed (also: a result was wrong). 2: the user's mistake.
+    0: all is well. 1: something failed (also: a result was wrong, a job lost). 2: the user's
+    mistake.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given:
@@ -62,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="hpcrefine",
         description="Layered-resolution matrix products over MPI: the leading digits first, the "
         "exact answer last.",
-        epilog="Exit codes: 0 well, 1 something failed, 2 a mistake in what was given.",
+        epilog="Exit codes: 0 well, 1 something failed, was wrong or lost, 2 a mistake in what was "
+        "given.",
     )
     parser.add_argument("--version", action="version", version=f"hpcrefine {__version__}")
     words = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -87,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     existing = run.add_mutually_exclusive_group()
     existing.add_argument("--force", action="store_true", help="replace an existing record")
     existing.add_argument(
-        "--resume", action="store_true", help="go on with the record of an interrupted run"
+        "--resume",
+        action="store_true",
+        help="go on with the record of an interrupted run, named by -o or the job file",
     )
     run.set_defaults(call=_run)
 
