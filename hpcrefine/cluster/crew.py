@@ -24,6 +24,9 @@ from hpcrefine.schedule.plan import Plan
 from hpcrefine.schedule.reissue import repairs, to_copy
 
 
+_AWAY = 0.5  # seconds without a look: answers may have come that we have not taken
+
+
 @dataclass(frozen=True)
 class Work:
     """A product to be computed.
@@ -96,6 +99,7 @@ class Crew:
         self.open = True
         self.checking: defaultdict[int, float] = defaultdict(float)
         self._numbers: Counter[int] = Counter()
+        self._looked = self._back = MPI.Wtime()
         self._again = False  # something was handed out again
         self._beyond = [self._code.coded] * len(self._plan.units)
         self._twins: dict[int, list[int]] = defaultdict(list)
@@ -131,6 +135,10 @@ class Crew:
         DecodeError, LostError
             Once all that has arrived is taken; nothing more is wanted then.
         """
+        now = MPI.Wtime()
+        if now - self._looked > _AWAY:
+            self._back = now
+        self._looked = now
         arrived, failure = False, None
         for each in self.rounds:
             if each.owed:
@@ -260,7 +268,7 @@ class Crew:
         for each in self.rounds:
             if not each.owed:
                 continue
-            self._roster.suspect(each.rank, heard[each.rank])
+            self._roster.suspect(each.rank, max(heard[each.rank], self._back))
             if self._roster.gone(each.rank):
                 lost |= self._give_up(each)
         if lost and self.open:

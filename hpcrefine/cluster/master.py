@@ -234,7 +234,7 @@ class Product(Iterator[Resolution]):
         }
 
     def efforts(self, layer: int) -> dict[str, float]:
-        """Return the seconds of ``decoding`` and of ``checking`` that are in a layer's decode."""
+        """Return the master's seconds of ``decoding`` and of ``checking`` results of a layer."""
         crew = self._crew
         return {"decoding": crew.assembly.decoding[layer], "checking": crew.checking[layer]}
 

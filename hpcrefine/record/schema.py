@@ -146,7 +146,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
             since=3,
         ),
         Column("decoding", "f8", "s", "of decode: solving for missing blocks", since=3),
-        Column("checking", "f8", "s", "of decode: verifying results", since=3),
+        Column(
+            "checking", "f8", "s", "verifying results, by the master, while others come", since=3
+        ),
     ),
     "tasks": (
         Column("job", "i8", "1", "id of the job"),
@@ -178,7 +180,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "S16",
             "1",
             "what happened to the worker",
-            ("died", "silent", "lied", "dropped", "left"),
+            ("died", "silent", "lied", "dropped"),
             since=3,
         ),
         Column("detail", "S128", "1", "one line for people", since=3),

@@ -22,7 +22,7 @@ class Event:
     rank : int
         The worker.
     kind : str
-        ``"died"``, ``"silent"``, ``"lied"``, ``"dropped"`` or ``"left"``.
+        ``"died"``, ``"silent"``, ``"lied"`` or ``"dropped"``.
     detail : str
         One line for people; may be empty.
     """

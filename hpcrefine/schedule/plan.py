@@ -289,7 +289,7 @@ def survives(code: Code, owners: Sequence[int], workers: int, lost: int) -> bool
     Where the code's threshold does not prove it, every choice of workers is tried, up to a limit;
     beyond it the answer is no.
     """
-    if code.rateless and lost < workers:
+    if (code.rateless or code.reissues) and lost < workers:
         return True
     if code.coded - worst_loss(owners, workers, lost) >= code.threshold:
         return True

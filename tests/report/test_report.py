@@ -57,7 +57,7 @@ def test_stragglers_have_a_column_where_they_differ(write):
 
 
 def test_what_happened_to_workers_is_noted(write):
-    kinds = ("died", "silent", "lied", "dropped", "left")
+    kinds = ("died", "silent", "lied", "dropped")
     events = [{"kind": kind, "rank": 1 + i, "time": 0.5 * i} for i, kind in enumerate(kinds)]
     events[1]["detail"] = "no reply for 2 s"
     text = report([write([({}, [{}]), ({}, [{}], events)])])

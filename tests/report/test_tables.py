@@ -75,10 +75,10 @@ def test_stragglers_set_jobs_of_a_variant_apart(write):
 
 def test_events_in_the_order_of_the_record(write):
     first = {"time": 1.5, "rank": 2, "kind": "silent", "detail": "no reply for 1 s"}
-    table = table_of(write, [({"warmup": True}, [{}], [first, {"kind": "left"}]), ({}, [{}])])
+    table = table_of(write, [({"warmup": True}, [{}], [first, {"kind": "dropped"}]), ({}, [{}])])
     assert table.events == (
         Event(0, 1.5, 2, "silent", "no reply for 1 s"),
-        Event(0, 0.0, 0, "left", ""),
+        Event(0, 0.0, 0, "dropped", ""),
     )
 
 
