@@ -23,7 +23,6 @@ from hpcrefine.errors import LostError
 from hpcrefine.schedule.plan import Plan
 from hpcrefine.schedule.reissue import repairs, to_copy
 
-
 _AWAY = 0.5  # seconds without a look: answers may have come that we have not taken
 
 

@@ -146,9 +146,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
             since=3,
         ),
         Column("decoding", "f8", "s", "of decode: solving for missing blocks", since=3),
-        Column(
-            "checking", "f8", "s", "verifying results, by the master, while others come", since=3
-        ),
+        Column("checking", "f8", "s", "the master verifies results, while others come", since=3),
     ),
     "tasks": (
         Column("job", "i8", "1", "id of the job"),
