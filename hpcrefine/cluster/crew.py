@@ -86,10 +86,11 @@ class Crew:
     def __init__(self, work: Work) -> None:
         self._work, self._plan, self._code = work, work.plan, work.plan.code
         self._roster = work.roster
+        refiners = {rank for rank in self._roster.usable if work.sharing.refines(rank)}
         refined_there = {
             task
             for task, owner in enumerate(self._plan.owners)
-            if self._code.block(task) is not None and work.sharing.refines(work.ranks[owner])
+            if self._code.block(task) is not None and work.ranks[owner] in refiners
         }
         self.assembly = Assembly(self._plan, work.operands.refiner, work.sharing, refined_there)
         self._dispatch = Dispatch(work.roster, self._plan, work.operands, work.sharing)
