@@ -146,6 +146,8 @@ class Roster:
         bool
             Whether it is complete. It is not, and never will be, if the worker is gone.
         """
+        if rank in self._gone:
+            return False  # a request that failed once looks like an empty message from then on
         try:
             return bool(request.Test(status))
         except MPI.Exception as error:
