@@ -1,114 +1,11 @@
 """Runs under mpiexec: all of tests/mpi on several ranks, and runs that must end by themselves."""
 
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
-import uuid
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-import hpcrefine
-from hpcrefine.launch import find_launcher
-
 TESTS = Path(__file__).parent
-SUITE_SECONDS = 240
-SCRIPT_SECONDS = 60
-MARK = "HPCREFINE_TEST_RUN"
-
-
-class Run(NamedTuple):
-    """How a run ended: exit code, stdout, stderr, processes it left behind."""
-
-    code: int
-    stdout: str
-    stderr: str
-    left: list[int]
-
-
-@pytest.fixture
-def mpiexec(tmp_path):
-    """Return a function that runs Python on some ranks; nothing of it outlives the test."""
-    launcher, mark = find_launcher(), uuid.uuid4().hex
-
-    def run(ranks, arguments, seconds):
-        environment = launcher.environment(ranks) | {MARK: mark, "PYTHONFAULTHANDLER": "1"}
-        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            environment[variable] = "1"
-        package = Path(hpcrefine.__file__).parents[1]  # the one under test, not another installed
-        search = [str(package), os.environ.get("PYTHONPATH", "")]
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, search))
-        process = subprocess.Popen(
-            launcher.command(ranks, [sys.executable, *arguments]),
-            cwd=TESTS.parent,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-        try:
-            out, err = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.terminate()  # asks the launcher to end its ranks
-            _end(mark, patience=5)
-            out, err = process.communicate()
-            pytest.fail(f"no end after {seconds} s on {ranks} ranks\n{out}\n{err}", pytrace=False)
-        return Run(process.returncode, out, err, _left(mark, patience=10))
-
-    yield run
-    _end(mark, patience=0)
-
-
-def _left(mark, patience):
-    """Wait until no process carries the mark; return those that still do."""
-    end = time.monotonic() + patience
-    while (found := _marked(mark)) and time.monotonic() < end:
-        time.sleep(0.02)
-    return found
-
-
-def _marked(mark):
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-        except OSError:  # not ours, or gone
-            continue
-    return found
-
-
-def _end(mark, patience):
-    for pid in _left(mark, patience):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-
-
-@pytest.fixture
-def script(mpiexec, tmp_path):
-    """Return a function that runs a script on some ranks."""
-
-    def run(ranks, text):
-        path = tmp_path / "script.py"
-        path.write_text(
-            "import sys, numpy as np\nfrom hpcrefine import InputError, Pool\n"
-            "A, B = np.arange(12.0).reshape(4, 3), np.arange(15.0).reshape(3, 5)\n"
-            + textwrap.dedent(text)
-        )
-        result = mpiexec(ranks, [str(path)], SCRIPT_SECONDS)
-        print(result.stdout, result.stderr, sep="\n")  # pytest shows it if the test fails
-        return result
-
-    return run
+SUITE_SECONDS = 400
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 5])

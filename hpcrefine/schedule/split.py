@@ -35,13 +35,23 @@ def deal(counts: Sequence[int], groups: Sequence[int] | None = None) -> tuple[in
     order = [w for _, w in sorted(turns)]
     if groups is None or len(set(groups)) == len(order):
         return tuple(order)
-    owners: list[int] = []
-    served: Counter[tuple[int, int]] = Counter()  # tasks of a group at a worker
-    for group in groups[: len(order)]:
-        turn = min(range(min(len(order), len(counts))), key=lambda t: served[group, order[t]])
-        owners.append(order.pop(turn))
-        served[group, owners[-1]] += 1
-    return tuple(owners)
+    return tuple(_spread(order, groups))
+
+
+def _spread(owners: list[int], groups: Sequence[int]) -> list[int]:
+    """Swap tasks between workers until none has two of a group, or no swap helps."""
+    held = Counter(zip(owners, groups, strict=True))
+    for task, group in enumerate(groups):
+        if held[owners[task], group] < 2:
+            continue
+        for other in (*range(task + 1, len(groups)), *range(task)):
+            mine, theirs = owners[task], owners[other]
+            if mine != theirs and not held[theirs, group] and not held[mine, groups[other]]:
+                held.subtract([(mine, group), (theirs, groups[other])])
+                held.update([(theirs, group), (mine, groups[other])])
+                owners[task], owners[other] = theirs, mine
+                break
+    return owners
 
 
 def together(counts: Sequence[int]) -> tuple[int, ...]:

@@ -56,3 +56,14 @@ def test_deal_by_hand(counts, owners):
 def test_worst_loss_is_that_of_the_busiest(owners, lost):
     counts = sorted((owners.count(w) for w in range(8)), reverse=True)
     assert worst_loss(owners, 8, lost) == sum(counts[:lost])
+
+
+@given(st.integers(2, 9), st.integers(1, 40), st.sampled_from([2, 3]))
+def test_copies_are_spread(workers, blocks, copies):
+    """As replication deals them: no worker has a block twice, and shares stay even."""
+    order = list(range(blocks)) * copies
+    counts = uniform(len(order), workers)
+    owners = deal(counts, order)
+    assert [owners.count(w) for w in range(workers)] == list(counts)
+    if workers >= copies and blocks >= workers:
+        assert len(set(zip(owners, order, strict=True))) == len(order)
