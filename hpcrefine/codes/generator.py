@@ -5,6 +5,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+_MOST_TRIED = 2**24  # a bound for the search where there are hundreds of parities
+
 
 @cache
 def parity_generator(parities: int, tasks: int) -> NDArray[np.int64]:
@@ -31,7 +33,8 @@ def parity_generator(parities: int, tasks: int) -> NDArray[np.int64]:
 
 
 def _smallest_multiple(column: NDArray[np.int64], prime: int) -> NDArray[np.int64]:
-    multiples = column * np.arange(1, prime)[:, None] % prime
+    count = min(prime, max(2, _MOST_TRIED // len(column) ** 2))
+    multiples = column * np.arange(1, count)[:, None] % prime
     balanced = np.where(multiples > prime // 2, multiples - prime, multiples)
     sizes = np.abs(balanced).max(axis=1) * prime * len(column) + np.abs(balanced).sum(axis=1)
     best: NDArray[np.int64] = balanced[np.argmin(sizes)]

@@ -5,6 +5,7 @@ in integers, and refined until the check holds. Since the system is regular, a s
 is *the* solution.
 """
 
+import itertools
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -196,15 +197,23 @@ def store(found: NDArray[np.int64], block: Integers) -> None:
     block[...] = found[..., :rows, :columns]
 
 
-def refuse_growth(code: Code) -> None:
-    """Raise InputError if results of a code outgrow int64."""
-    for task in range(code.coded):
-        if growth(code.left(task)) * growth(code.right(task)) > MAX_GROWTH:
-            raise InputError(
-                f"[code] tasks, redundancy: found {code.tasks} tasks coded into {code.coded} for "
-                f"the scheme {code.name}, whose results would not fit int64, expected fewer (or "
-                "the scheme blockdiagonal)"
-            )
+def refuse_growth(code: Code, least: int = 1) -> None:
+    """Raise InputError if results of a code outgrow int64.
+
+    Parameters
+    ----------
+    code : Code
+        The code.
+    least : int
+        How much they grow at least, where that is known without looking at each task.
+    """
+    growths = (growth(code.left(task)) * growth(code.right(task)) for task in range(code.coded))
+    if any(grown > MAX_GROWTH for grown in itertools.chain([least], growths)):
+        raise InputError(
+            f"[code] tasks, redundancy: found {code.tasks} tasks coded into {code.coded} for "
+            f"the scheme {code.name}, whose results would not fit int64, expected fewer (or "
+            "the scheme blockdiagonal)"
+        )
 
 
 def _chunks(shape: tuple[int, ...]) -> Iterator[tuple[int | slice, ...]]:

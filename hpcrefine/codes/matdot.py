@@ -38,7 +38,7 @@ class MatDot(Separable):
                 f"(2p - 1 for p parts of the inner dimension): {tasks - 1} or {tasks + 1}"
             )
         self._parts = (tasks + 1) // 2
-        refuse_growth(self)
+        refuse_growth(self, least=(2**self._parts - 1) ** 2)  # at the point -1
 
     @property
     def grid(self) -> Grid:
