@@ -15,12 +15,12 @@ from hpcrefine.cluster.crew import Work
 from hpcrefine.cluster.dispatch import Operands, Outbox
 from hpcrefine.cluster.faults import order
 from hpcrefine.cluster.inventory import configure_workers, mpi_library
-from hpcrefine.cluster.leaving import abort, end_orphaned, end_without_goodbye
+from hpcrefine.cluster.leaving import abort, end_without_goodbye
 from hpcrefine.cluster.master import Product
 from hpcrefine.cluster.protocol import MASTER, Command, Tag
 from hpcrefine.cluster.request import Cut, Wanted, check_operands, shared_arrays
 from hpcrefine.cluster.resident import Resident, hold
-from hpcrefine.cluster.roster import Roster, has_failed
+from hpcrefine.cluster.roster import Roster
 from hpcrefine.cluster.shared import SharedArrays, Sharing
 from hpcrefine.cluster.worker import Worker
 from hpcrefine.codes import make_code
@@ -144,9 +144,7 @@ class Pool:
         try:
             Worker(self._comm, share=self._share).serve()
         except BaseException as error:
-            if isinstance(error, MPI.Exception) and has_failed(self._comm, MASTER):
-                end_orphaned(self._comm)
-            abort(self._comm)
+            abort(self._comm, error)
         return None
 
     def __exit__(
@@ -157,15 +155,23 @@ class Pool:
     ) -> None:
         if self._comm.rank == MASTER:
             if error is not None and not isinstance(error, InputError | LostError | SystemExit):
-                abort(self._comm)
-            self.settle()
-            self._commons.close()
-            self._outbox.command(Command.STOP, self._roster.living)
-            self._outbox.flush()
-            if not self._roster.part():
+                abort(self._comm, error)
+            try:
+                parted = self._part()
+            except BaseException as failure:
+                abort(self._comm, failure)
+            if not parted:
                 end_without_goodbye(self._comm)
                 return
         self._comm.Free()
+
+    def _part(self) -> bool:
+        """Have all workers leave; say whether all did."""
+        self.settle()
+        self._commons.close()
+        self._outbox.command(Command.STOP, self._roster.living)
+        self._outbox.flush()
+        return self._roster.part()
 
     def configure(self, kernel: str = "auto", library: str | None = None) -> list[dict[str, Any]]:
         """Load a kernel on every worker.

@@ -25,14 +25,6 @@ from hpcrefine.launch import outlives_ranks
 _LEAVING = 60.0  # seconds for which a worker may take its leave, where no timeout is set
 
 
-def has_failed(comm: MPI.Comm, rank: int) -> bool:
-    """Say whether this process knows that a rank has died."""
-    if not outlives_ranks():
-        return False
-    failed = comm.Get_failed()
-    return rank in failed.Translate_ranks(range(failed.size), comm.Get_group())
-
-
 @dataclass(frozen=True)
 class Event:
     """What befell a worker.
