@@ -105,6 +105,7 @@ def rows(
         "verdict": outcome.verdict,
         **{"scheme": "", "stragglers": 0, "dead": 0},
         **{"sent_bytes": np.nan, "received_bytes": np.nan},
+        **{"split": "", "redundancy": np.nan, "rate": np.nan},
     }
     layers = [
         {

@@ -91,6 +91,8 @@ class Faults:
     ----------
     slowdown : float
         How many times as long it takes for each task, 1 or more.
+    slows : tuple of (int, float)
+        From which job on (of a stream, from 0) it takes how many times as long as that.
     service : Service, optional
         Random time that each task takes, before the slowdown.
     pauses : tuple of (float, float)
@@ -106,6 +108,7 @@ class Faults:
     """
 
     slowdown: float = 1.0
+    slows: tuple[tuple[int, float], ...] = ()
     service: Service | None = None
     pauses: tuple[tuple[float, float], ...] = ()
     silent_at: float | None = None
@@ -120,6 +123,13 @@ class Faults:
         """Whether the worker is left alone."""
         return dataclasses.replace(self, corrupt_kind="any") == Faults()
 
+    def slowness(self, job: int) -> float:
+        """Return how many times as long tasks of a job take, jobs of a stream counted from 0."""
+        factor = 1.0
+        for since, other in self.slows:
+            factor = other if job >= since else factor
+        return self.slowdown * factor
+
     def to_json(self) -> str:
         """Return it as JSON text, for :meth:`from_json`."""
         return json.dumps(dataclasses.asdict(self))
@@ -130,7 +140,8 @@ class Faults:
         values: dict[str, Any] = json.loads(text)
         service = values.pop("service")
         pauses = tuple((at, seconds) for at, seconds in values.pop("pauses"))
-        return cls(service=service and Service(**service), pauses=pauses, **values)
+        slows = tuple((job, factor) for job, factor in values.pop("slows"))
+        return cls(service=service and Service(**service), pauses=pauses, slows=slows, **values)
 
 
 class Draws:

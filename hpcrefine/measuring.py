@@ -145,6 +145,9 @@ class Measuring:
             "stragglers": turn.stragglers,
             "dead": self._pool.workers - len(self._pool.roster.usable),
             **{"sent_bytes": traffic[0], "received_bytes": traffic[1]},
+            "split": turn.split,
+            "redundancy": turn.code.redundancy if turn.code else 1.0,
+            "rate": np.nan,
         }
         kept = tasks if self._job.record.tasks else []
         return Measured(job, layers, kept, self._events(number, self._origin), loss)

@@ -8,7 +8,7 @@ and infinity pass here: they are found at quantisation.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +33,13 @@ def check(job: Job) -> tuple[int, int, int]:
         If an operand cannot be read, one is empty, the shapes do not fit, or
         :func:`hpcrefine.feasibility.check` refuses them.
     """
+    a, b = pair(job)
     with _named(job, "a"):
-        n, k = describe(job.operands.a, job.base)[0]
+        n, k = describe(a, job.base)[0]
     rows, p = (k, n)
-    if job.operands.b != "a.T":
+    if b != "a.T":
         with _named(job, "b"):
-            rows, p = describe(job.operands.b, job.base)[0]
+            rows, p = describe(b, job.base)[0]
     for key, shape in (("a", (n, k)), ("b", (rows, p))):
         if 0 in shape:
             place = job.where("operands", key)
@@ -69,13 +70,28 @@ def load_pair(job: Job) -> tuple[Matrix, Matrix]:
         As :func:`check`, and if the data behind a header turn out broken.
     """
     check(job)
+    a, b = pair(job)
     rng_a, rng_b = np.random.default_rng(job.job.seed).spawn(2)
     with _named(job, "a"):
-        A = read(job.operands.a, job.base, rng_a)
-    if job.operands.b == "a.T":
+        A = read(a, job.base, rng_a)
+    if b == "a.T":
         return A, A.T
     with _named(job, "b"):
-        return A, read(job.operands.b, job.base, rng_b)
+        return A, read(b, job.base, rng_b)
+
+
+def pair(job: Job) -> tuple[Operand, Operand | Literal["a.T"]]:
+    """Return what a job's operands are.
+
+    Raises
+    ------
+    InputError
+        If there is a size only.
+    """
+    try:
+        return job.operands.pair
+    except InputError as error:
+        raise InputError(f"{job.path}: {error}") from None
 
 
 def describe(spec: Operand, base: Path) -> tuple[tuple[int, int], np.dtype[Any]]:

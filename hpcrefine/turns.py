@@ -6,17 +6,23 @@ import numpy as np
 
 from hpcrefine.job import CodeSection, Job
 
+ONESHOT = "oneshot"
+
 
 @dataclass(frozen=True)
 class Turn:
-    """One job of the run.
+    """One job of the run, or one stream of jobs.
 
     Attributes
     ----------
     variant : str
         The code's label if codes are compared, else ``"layered"``; or ``"oneshot"``.
     code : CodeSection or None
-        How blocks are coded; None for one-shot.
+        How blocks are coded; None for one-shot in float64.
+    split : str
+        Load split.
+    deadline : float or None
+        Of each job of a stream, in seconds.
     stragglers : int
         Workers that are slowed down.
     repeat : int
@@ -27,9 +33,21 @@ class Turn:
 
     variant: str
     code: CodeSection | None
+    split: str
+    deadline: float | None
     stragglers: int
     repeat: int
     warmup: bool
+
+    @property
+    def whole(self) -> bool:
+        """Whether the product is released in one piece."""
+        return self.variant == ONESHOT
+
+
+def generators(job: Job) -> list[np.random.Generator]:
+    """Return a run's generators: A, B, order of turns, arrivals, streamed operands, simulation."""
+    return np.random.default_rng(job.job.seed).spawn(6)
 
 
 def turns(job: Job) -> list[Turn]:
@@ -37,13 +55,18 @@ def turns(job: Job) -> list[Turn]:
 
     The order is the seed's, and a longer run begins like a shorter one.
     """
-    kinds: list[tuple[str, CodeSection | None]] = [
-        ("layered" if job.compare is None else label, code) for label, code in job.codes
-    ]
+    kinds: list[tuple[str, CodeSection | None]] = [*job.codes]
     if job.baseline.oneshot:
-        kinds.append(("oneshot", None))
-    variants = [(label, code, slow) for label, code in kinds for slow in job.stragglers]
-    order = np.random.default_rng(job.job.seed).spawn(3)[2]  # 0 and 1 draw the operands
+        codes = {code: None for _, code in job.codes} if job.baseline.coded else {None: None}
+        kinds += [(ONESHOT, code) for code in codes]
+    variants = [
+        (label, code, split, deadline, slow)
+        for label, code in kinds
+        for split in job.splits
+        for deadline in job.deadlines
+        for slow in job.stragglers
+    ]
+    order = generators(job)[2]
     warmups = [(*v, repeat, True) for repeat in range(job.job.warmups) for v in variants]
     repeats = [
         (*variants[at], repeat, False)

@@ -25,6 +25,7 @@ from hpcrefine.job.sections import (
     Stop,
     VerifySection,
 )
+from hpcrefine.job.stream import RandomRates, SimulatedService, SimulateSection, StreamSection
 
 __all__ = [
     "BaselineSection",
@@ -42,12 +43,16 @@ __all__ = [
     "Operand",
     "OperandsSection",
     "RandomOperand",
+    "RandomRates",
     "RecordSection",
     "ResolutionSection",
     "ScheduleSection",
     "Scheme",
     "ServiceTime",
+    "SimulateSection",
+    "SimulatedService",
     "Stop",
+    "StreamSection",
     "VerifySection",
     "WorkersSection",
 ]

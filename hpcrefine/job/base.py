@@ -44,8 +44,25 @@ def refusal(error: InputError) -> PydanticCustomError:
     return PydanticCustomError("refusal", "{complaint}", {"keys": (keys,), "complaint": complaint})
 
 
-def within(place: tuple[str | int, ...], error: ValidationError) -> PydanticCustomError:
-    """Return the first of the rules and refusals in an error, with the place they are met at."""
+def complaint(error: InputError) -> PydanticCustomError:
+    """Pass on, for jobfile, what is wrong with what a key names, in the words of an error."""
+    return PydanticCustomError("refusal", "{complaint}", {"keys": (), "complaint": str(error)})
+
+
+def within(
+    place: tuple[str | int, ...], error: ValidationError, *, drop: int = 0
+) -> PydanticCustomError:
+    """Return the first of the rules and refusals in an error, with the place they are met at.
+
+    Parameters
+    ----------
+    place : tuple
+        The way to it.
+    error : ValidationError
+        What was met.
+    drop : int
+        How many of the keys that the error names itself are left out.
+    """
     first = error.errors()[0]
-    context = first["ctx"] | {"keys": (*place, *first["ctx"]["keys"])}
+    context = first["ctx"] | {"keys": (*place, *first["ctx"]["keys"][drop:])}
     return PydanticCustomError(first["type"], first["msg"], context)

@@ -1,8 +1,10 @@
 """The sections that say which codes are run."""
 
+import itertools
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, Strict, model_validator
+import numpy as np
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, model_validator
 
 from hpcrefine.codes import CODES, Code, make_code
 from hpcrefine.codes.uncoded import Uncoded
@@ -16,6 +18,7 @@ Scheme = Literal[
 
 MAX_CODED = 2**16
 """How many coded tasks there may be: far more than workers, few enough to list."""
+_MOST_VALUES = 10_000
 
 
 class _CodeKeys(Section):
@@ -68,6 +71,16 @@ class CodeSection(_CodeKeys):
                 raise rule("survive", f"at most {spare}, {lost}", self.survive)
         return self
 
+    def with_redundancy(self, ratio: float) -> Self:
+        """Return the section with another redundancy ratio.
+
+        Raises
+        ------
+        ValidationError
+            If its scheme cannot have it.
+        """
+        return self.model_validate(self.model_dump() | {"redundancy": ratio})
+
     def code(self) -> Code:
         """Return the code to cut and combine the operands with."""
         return make_code(self.scheme, self.tasks, self.redundancy)
@@ -114,6 +127,38 @@ def _all_different(counts: tuple[int, ...]) -> tuple[int, ...]:
     return counts
 
 
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names or len(set(names)) < len(names):
+        raise ValueError("empty, or twice the same")
+    return names
+
+
+def _values(grid: object) -> object:
+    """Spread out a grid that is given by its ends."""
+    if not isinstance(grid, dict):
+        return grid
+    start, stop, count = grid.get("start"), grid.get("stop"), grid.get("count")
+    if not (isinstance(start, int | float) and isinstance(stop, int | float)):
+        raise ValueError("no ends")
+    if len(grid) != 3 or not isinstance(count, int) or not 2 <= count <= _MOST_VALUES:
+        raise ValueError("no count")
+    values: list[float] = np.linspace(start, stop, count).round(12).tolist()
+    return values
+
+
+def _ascending(values: tuple[float, ...]) -> tuple[float, ...]:
+    if not values or values[0] <= 0 or any(a >= b for a, b in itertools.pairwise(values)):
+        raise ValueError("empty, not positive or not ascending")
+    return values
+
+
+Split = Literal["uniform", "optimal", "dynamic"]
+Grid = Annotated[
+    tuple[float, ...], Strict(False), BeforeValidator(_values), AfterValidator(_ascending)
+]
+_GRID = "an ascending list, or {start = ..., stop = ..., count = ...},"
+
+
 class CompareSection(Section):
     """``[compare]``: what each repeat runs instead of ``[code]`` alone.
 
@@ -123,11 +168,30 @@ class CompareSection(Section):
         The codes; :attr:`Job.codes` fills in what they leave to ``[code]``.
     stragglers : tuple of int, optional
         Numbers of stragglers that each code meets; that of ``[faults]`` alone unless given.
+    redundancies : tuple of float, optional
+        Redundancy ratios of each code, instead of its own.
+    splits : tuple of str, optional
+        Load splits, instead of that of ``[schedule]``.
+    deadlines : tuple of float, optional
+        Deadlines of a stream, instead of that of ``[stream]``.
     """
 
     codes: Annotated[tuple[ComparedCode, ...], Strict(False)] = Field(
-        min_length=1, description="a list of one or more tables with keys of [code]"
+        default=(),
+        min_length=1,
+        description="a list of one or more tables with keys of [code]",
     )
+    redundancies: Grid | None = Field(default=None, description=f"{_GRID} of numbers >= 1")
+    splits: Annotated[tuple[Split, ...], Strict(False), AfterValidator(_once)] | None = Field(
+        default=None, description='a list of some of "uniform", "optimal", "dynamic"'
+    )
+    deadlines: Grid | None = Field(default=None, description=f"{_GRID} of numbers > 0")
     stragglers: Annotated[tuple[int, ...], Strict(False), AfterValidator(_all_different)] | None = (
         Field(default=None, description="a list of different integers >= 0")
     )
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.model_fields_set:
+            raise rule("codes", "a list of one or more tables with keys of [code]")
+        return self

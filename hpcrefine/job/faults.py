@@ -2,22 +2,54 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, Strict, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Strict, Tag, model_validator
 
 from hpcrefine import faults
 from hpcrefine.job.base import Section, rule
+from hpcrefine.job.stream import RandomRates, Rates
+
+_RATES = 'a number > 0, or a list of them, or {random = "uniform", sum = ...}'
+
+
+def _rates_kind(value: object) -> str:
+    if isinstance(value, dict | RandomRates):
+        return "random"
+    return "list" if isinstance(value, list | tuple) else "one"
+
+
+_AnyRates = Annotated[
+    Annotated[float, Tag("one")]
+    | Annotated[Rates, Tag("list")]
+    | Annotated[RandomRates, Tag("random")],
+    Discriminator(_rates_kind),
+]
 
 
 class WorkersSection(Section):
-    """``[workers]``: what is asked of the workers.
+    """``[workers]``: what is asked of the workers, and what is known of them.
 
     Attributes
     ----------
     timeout : float, optional
         Seconds after which a worker that owes an answer is given up.
+    count : int, optional
+        How many workers ``simulate`` has, where rates are no list.
+    rates : float, tuple of float or RandomRates, optional
+        Operations a second of each worker, or of all alike; known to ``simulate`` and, as a first
+        estimate, to the split ``optimal``.
     """
 
     timeout: float | None = Field(default=None, gt=0)
+    count: int | None = Field(default=None, ge=1, le=10**7)
+    rates: _AnyRates | None = Field(default=None, description=_RATES)
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if isinstance(self.rates, float) and self.rates <= 0:
+            raise rule("rates", _RATES)
+        if isinstance(self.rates, tuple) and self.count not in (None, len(self.rates)):
+            raise rule("count", f"{len(self.rates)}, as many as there are rates")
+        return self
 
 
 class ServiceTime(Section):
@@ -108,6 +140,14 @@ def _one_after_the_other(
     return pauses
 
 
+def _job_after_job(slows: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
+    jobs = [job for job, _ in slows]
+    if min(jobs) < 0 or sorted(set(jobs)) != jobs or min(factor for _, factor in slows) < 1:
+        raise ValueError("not ascending, or faster")
+    return slows
+
+
+_Slow = Annotated[tuple[int, float], Strict(False)]
 _Pause = Annotated[tuple[float, float], Strict(False)]
 _SERVICE = "{distribution = ..., mean = ...}"
 _MOMENT = "{at = seconds} or {after = tasks}"
@@ -120,7 +160,7 @@ class FaultyWorker(Section):
     ----------
     rank, count : int, optional
         Which worker, from 1, or how many; exactly one of the two.
-    slowdown, service, pauses, silent, kill, corrupt
+    slowdown, slows, service, pauses, silent, kill, corrupt
         As in :class:`hpcrefine.faults.Faults`; at least one of them.
     """
 
@@ -128,6 +168,13 @@ class FaultyWorker(Section):
     count: int | None = Field(default=None, ge=1)
     slowdown: float | None = Field(default=None, ge=1)
     service: ServiceTime | None = Field(default=None, description=_SERVICE)
+    slows: Annotated[tuple[_Slow, ...], Strict(False), AfterValidator(_job_after_job)] | None = (
+        Field(
+            default=None,
+            min_length=1,
+            description="a list of [job, factor], factor >= 1, from job to later job",
+        )
+    )
     pauses: (
         Annotated[tuple[_Pause, ...], Strict(False), AfterValidator(_one_after_the_other)] | None
     ) = Field(
@@ -143,7 +190,7 @@ class FaultyWorker(Section):
     def _somebody_something(self) -> Self:
         if (self.rank is None) == (self.count is None):
             raise rule("", "either rank or count")
-        befalls = ("slowdown", "service", "pauses", "silent", "kill", "corrupt")
+        befalls = ("slowdown", "slows", "service", "pauses", "silent", "kill", "corrupt")
         if all(getattr(self, key) is None for key in befalls):
             raise rule("", f"at least one of {', '.join(befalls)}")
         return self
@@ -160,6 +207,7 @@ class FaultyWorker(Section):
         """Return what :func:`hpcrefine.faults.assign` takes."""
         befalls = faults.Faults(
             slowdown=self.slowdown or 1.0,
+            slows=self.slows or (),
             service=self.service.service() if self.service else None,
             pauses=self.pauses or (),
             silent_at=self.silent.at if self.silent else None,

@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import ValidationError, model_validator
 
 from hpcrefine.job.base import Section, rule, within
-from hpcrefine.job.codes import CodeSection, CompareSection
+from hpcrefine.job.codes import CodeSection, ComparedCode, CompareSection
 from hpcrefine.job.faults import FaultsSection, WorkersSection
 from hpcrefine.job.operands import OperandsSection
 from hpcrefine.job.sections import (
@@ -18,6 +18,7 @@ from hpcrefine.job.sections import (
     ScheduleSection,
     VerifySection,
 )
+from hpcrefine.job.stream import SimulateSection, StreamSection
 
 
 class Job(Section):
@@ -27,8 +28,10 @@ class Job(Section):
     ----------
     job, operands, resolution, code, schedule, workers, faults, kernel, baseline, record, verify
         The sections of the same names.
-    compare : CompareSection, optional
-        That section, if there is one.
+    simulate : SimulateSection
+        That section.
+    compare, stream : optional
+        These sections, if there are any.
     """
 
     job: JobSection = JobSection()
@@ -39,6 +42,8 @@ class Job(Section):
     workers: WorkersSection = WorkersSection()
     faults: FaultsSection = FaultsSection()
     compare: CompareSection | None = None
+    stream: StreamSection | None = None
+    simulate: SimulateSection = SimulateSection()
     kernel: KernelSection = KernelSection()
     baseline: BaselineSection = BaselineSection()
     record: RecordSection = RecordSection()
@@ -58,7 +63,12 @@ class Job(Section):
     @model_validator(mode="after")
     def _codes_make_sense(self) -> Self:
         labels: list[str] = []
-        for index, entry in enumerate(self.compare.codes if self.compare else ()):
+        for ratio in self.compare.redundancies or () if self.compare else ():
+            try:
+                self.code.with_redundancy(ratio)
+            except ValidationError as error:
+                raise within(("compare", "redundancies"), error, drop=1) from None
+        for index, entry in enumerate(self._compared):
             try:
                 label = entry.label(entry.over(self.code))
             except ValidationError as error:
@@ -72,13 +82,48 @@ class Job(Section):
             labels.append(label)
         return self
 
+    @model_validator(mode="after")
+    def _streams_have_deadlines(self) -> Self:
+        if self.compare is None:
+            return self
+        if self.compare.deadlines is not None and self.stream is None:
+            raise rule(("compare", "deadlines"), "no such key without [stream]")
+        return self
+
+    @property
+    def _compared(self) -> tuple[ComparedCode, ...]:
+        return self.compare.codes if self.compare else ()
+
     @property
     def codes(self) -> tuple[tuple[str, CodeSection], ...]:
-        """Label and section of each code that a repeat runs: those compared, or ``[code]``."""
-        if self.compare is None:
-            return ((self.code.scheme, self.code),)
-        sections = [(entry, entry.over(self.code)) for entry in self.compare.codes]
-        return tuple((entry.label(section), section) for entry, section in sections)
+        """Label and section of each code that a repeat runs: those compared, or ``[code]``.
+
+        With several redundancy ratios, each code comes once with each.
+        """
+        sections = [("layered", self.code)]
+        if self._compared:
+            each = [(entry, entry.over(self.code)) for entry in self._compared]
+            sections = [(entry.label(section), section) for entry, section in each]
+        ratios = self.compare.redundancies if self.compare else None
+        if ratios is None:
+            return tuple(sections)
+        return tuple(
+            (label, code.with_redundancy(ratio)) for label, code in sections for ratio in ratios
+        )
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Load splits that each code of a repeat meets."""
+        splits = self.compare.splits if self.compare else None
+        return (self.schedule.split,) if splits is None else splits
+
+    @property
+    def deadlines(self) -> tuple[float | None, ...]:
+        """Deadlines that each code of a repeat meets; None: there is none."""
+        deadlines = self.compare.deadlines if self.compare else None
+        if deadlines is not None:
+            return deadlines
+        return (self.stream.deadline if self.stream else None,)
 
     @property
     def stragglers(self) -> tuple[int, ...]:
@@ -114,6 +159,7 @@ class Job(Section):
 
     def where_code(self, index: int, key: str) -> str:
         """Return the place of a key of one of :attr:`codes`, to start a message with."""
-        if self.compare is None:
+        ratios = self.compare.redundancies if self.compare else None
+        if not self._compared:
             return self.where("code", key)
-        return self.where("compare", f"codes[{index}].{key}")
+        return self.where("compare", f"codes[{index // len(ratios or (1,))}].{key}")

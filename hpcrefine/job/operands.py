@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Strict, Tag, model_validator
 
+from hpcrefine.errors import InputError
 from hpcrefine.job.base import Section, rule
 
 
@@ -135,7 +136,38 @@ class OperandsSection(Section):
         The left operand.
     b : FileOperand or RandomOperand or "a.T"
         The right operand; ``"a.T"`` is the transpose of A.
+    operations : float, optional
+        In place of both, for ``simulate``: the size Z of the one-shot product, in operations.
     """
 
-    a: _Left = Field(description="{file = ...} or {random = ...}")
-    b: _Right = Field(description='{file = ...} or {random = ...} or "a.T"')
+    a: _Left | None = Field(default=None, description="{file = ...} or {random = ...}")
+    b: _Right | None = Field(default=None, description='{file = ...} or {random = ...} or "a.T"')
+    operations: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _matrices_or_size(self) -> Self:
+        wanted = {"a": "{file = ...} or {random = ...}"}
+        wanted["b"] = wanted["a"] + ' or "a.T"'
+        for key, expected in wanted.items():
+            given = getattr(self, key) is not None
+            if self.operations is None and not given:
+                raise rule(key, expected)
+            if self.operations is not None and given:
+                raise rule("operations", f"no such key beside {key}")
+        return self
+
+    @property
+    def pair(self) -> tuple[Operand, Operand | Literal["a.T"]]:
+        """Both operands.
+
+        Raises
+        ------
+        InputError
+            If there is a size only.
+        """
+        if self.a is None or self.b is None:
+            raise InputError(
+                "[operands] operations: found a size only, expected matrices a and b (a size is "
+                "enough for hpcrefine simulate)"
+            )
+        return self.a, self.b

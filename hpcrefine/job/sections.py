@@ -58,7 +58,7 @@ class ResolutionSection(Section):
     ----------
     digits, digit_bits : int
         Digits of each operand, and bits of each digit.
-    layering : {"antidiagonal", "product", "square"}
+    layering : {"antidiagonal", "product", "square", "whole"}
         Which digit products are released together, see :mod:`hpcrefine.resolution.layers`.
     scale : {"row", "matrix"}
         One scale for each row of A and column of B, or one for the whole matrix.
@@ -70,7 +70,7 @@ class ResolutionSection(Section):
 
     digits: int = Field(default=2, ge=1, le=7)
     digit_bits: int = Field(default=8, ge=1, le=8)
-    layering: Literal["antidiagonal", "product", "square"] = "antidiagonal"
+    layering: Literal["antidiagonal", "product", "square", "whole"] = "antidiagonal"
     scale: Literal["row", "matrix"] = "row"
     truncate: int | None = Field(default=None, ge=0)
     stop: Stop | None = Field(default=None, description="{tolerance = ...} or {relative = ...}")
@@ -87,11 +87,21 @@ class ScheduleSection(Section):
 
     Attributes
     ----------
-    split : {"uniform"}
-        The same number for each worker.
+    split : {"uniform", "optimal", "dynamic"}
+        The same number for each worker; in accordance with how fast each is; or the next task to
+        whoever is ready for it.
+    gamma : float
+        With ``optimal``: weight of the second moment of a worker's finishing time, in 1/s.
+    forgetting : float
+        With ``optimal``: what an observed time counts for after each further one.
+    prefetch : int
+        With ``dynamic``: tasks that a worker has at a time.
     """
 
-    split: Literal["uniform"] = "uniform"
+    split: Literal["uniform", "optimal", "dynamic"] = "uniform"
+    gamma: float = Field(default=1.0, ge=0)
+    forgetting: float = Field(default=0.98, gt=0, le=1)
+    prefetch: int = Field(default=2, ge=1)
 
 
 def _existing(library: Path, info: ValidationInfo) -> Path:
@@ -128,9 +138,12 @@ class BaselineSection(Section):
     ----------
     oneshot : bool
         Whether the same product is also run in one piece, in float64.
+    coded : bool
+        Whether that is the same coded product of digits instead, released when all of it is there.
     """
 
     oneshot: bool = False
+    coded: bool = False
 
 
 class RecordSection(Section):

@@ -14,7 +14,10 @@ from hpcrefine.record import schema
 
 # SWMR needs the file format of HDF5 1.10; nothing newer, so that older tools read the record.
 _LIBRARY = ("v110", "v110")
-_CHUNK_ROWS = {"workers": 64, "jobs": 64, "layers": 128, "tasks": 512, "events": 32}
+_CHUNK_ROWS = {
+    **{"workers": 64, "jobs": 64, "layers": 128, "tasks": 512, "events": 32, "estimates": 128}
+}
+_LONG_CHUNK_ROWS = 8192  # of compressed tables, which are written many jobs at a time
 
 
 @contextlib.contextmanager
@@ -47,6 +50,7 @@ def create(
     tables: Mapping[str, NDArray[np.void]],
     *,
     locking: bool | None = None,
+    compressed: bool = False,
 ) -> h5py.File:
     """Create a record with all its tables and return it open for writing, not yet in SWMR mode.
 
@@ -60,6 +64,8 @@ def create(
         First rows of a table, by name; tables not named here start empty.
     locking : bool, optional
         Whether HDF5 locks the file; its own default where None.
+    compressed : bool
+        Whether tables are, in long chunks.
 
     Raises
     ------
@@ -71,7 +77,8 @@ def create(
         file.attrs.update(attributes)
         file.create_group(schema.ENVIRONMENT).attrs.update(environment)
         for name in schema.TABLES:
-            _create_table(file, name, tables.get(name, np.empty(0, schema.dtype(name))))
+            rows = tables.get(name, np.empty(0, schema.dtype(name)))
+            _create_table(file, name, rows, compressed)
         file.flush()
     except BaseException:
         file.close()
@@ -87,7 +94,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _create_table(file: h5py.File, name: str, rows: NDArray[np.void]) -> None:
+def _create_table(file: h5py.File, name: str, rows: NDArray[np.void], compressed: bool) -> None:
     fill = np.zeros((), rows.dtype)
     if "job" in (rows.dtype.names or ()):
         fill["job"] = schema.NO_JOB
@@ -96,7 +103,9 @@ def _create_table(file: h5py.File, name: str, rows: NDArray[np.void]) -> None:
         data=rows,
         dtype=rows.dtype,
         maxshape=(None,),
-        chunks=(_CHUNK_ROWS[name],),
+        chunks=(_LONG_CHUNK_ROWS if compressed else _CHUNK_ROWS[name],),
+        compression="lzf" if compressed else None,
+        shuffle=compressed,
         fillvalue=fill,
     )
     table.attrs.create("units", schema.units(name), dtype=h5py.string_dtype())

@@ -27,9 +27,9 @@ class Record:
         The file it was read from.
     attributes, environment : dict
         Attributes of the file and of its group ``environment``, as Python values.
-    workers, jobs, layers, tasks, events : ndarray
+    workers, jobs, layers, tasks, events, estimates : ndarray
         Structured arrays, one field per column of :data:`hpcrefine.record.schema.TABLES`,
-        strings decoded. Layers, tasks and events belong to jobs that are there.
+        strings decoded. Layers, tasks, events and estimates belong to jobs that are there.
     """
 
     path: Path
@@ -40,6 +40,7 @@ class Record:
     layers: NDArray[np.void]
     tasks: NDArray[np.void]
     events: NDArray[np.void]
+    estimates: NDArray[np.void]
 
     @property
     def complete(self) -> bool:
@@ -75,7 +76,7 @@ def read(path: str | os.PathLike[str]) -> Record:
     Returns
     -------
     Record
-        The finished jobs with all their layers, tasks and events.
+        The finished jobs with all their layers, tasks, events and estimates.
 
     Raises
     ------
@@ -176,7 +177,7 @@ def _load_tables(path: Path, file: h5py.File) -> Stored:
     tables = {name: _load_table(path, file, name, version) for name in schema.TABLES}
     numbers = tables["jobs"]["job"]
     numbers = numbers[numbers != schema.NO_JOB]
-    for name in ("jobs", "layers", "tasks", "events"):
+    for name in tables.keys() - {"workers"}:
         tables[name] = tables[name][np.isin(tables[name]["job"], numbers)]
     return Stored(attributes, environment, tables)
 

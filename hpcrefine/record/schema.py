@@ -10,6 +10,9 @@ History of the format's versions:
    ``stragglers``, ``dead``, ``sent_bytes``, ``received_bytes`` of ``jobs``; ``computed``,
    ``decoding``, ``checking`` of ``layers``; ``attempt`` of ``tasks``, whose ``status`` may be
    ``rejected``. Older records have the columns' ``absent`` values there, and no events.
+4. Streams and simulations: table ``estimates``; columns ``split``, ``redundancy``, ``rate`` of
+   ``jobs``; a job of a stream has a row in ``layers`` for each layer, with NaN times where it was
+   not released. Simulated records have no tasks, and compressed tables.
 
 Strings have fixed lengths, since a file in SWMR mode takes no variable-length data.
 """
@@ -22,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORMAT = "hpcrefine"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 ENVIRONMENT = "environment"
 ATTRIBUTES = (
     "format",
@@ -101,7 +104,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("arrival", "f8", "s", "since the run's start"),
         Column("start", "f8", "s", "since the run's start"),
         Column("end", "f8", "s", "since the run's start"),
-        Column("deadline", "f8", "s", "after arrival; NaN without one"),
+        Column("deadline", "f8", "s", "after start (policy queue) or arrival (strict)"),
         Column("status", "S16", "1", "how it ended", ("done", "stopped", "lost")),
         Column(
             "verdict",
@@ -115,6 +118,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("dead", "i4", "1", "workers dead or given up by the end of the job", since=3),
         Column("sent_bytes", "f8", "B", "to workers by messages, shared memory apart", since=3),
         Column("received_bytes", "f8", "B", "from workers by messages, likewise", since=3),
+        Column("split", "S8", "1", "load split: uniform, optimal, dynamic", since=4),
+        Column("redundancy", "f8", "1", "Omega: coded tasks over those that suffice", since=4),
+        Column("rate", "f8", "1/s", "mean arrivals a second of its stream; NaN without", since=4),
     ),
     "layers": (
         Column("job", "i8", "1", "id of the job"),
@@ -122,8 +128,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("minijobs", "i4", "1", "products of digit planes that form it"),
         Column("digit_products", "f8", "1", "digit products, with those that the code adds"),
         Column("share", "f8", "1", "operations up to here over those of one-shot"),
-        Column("ready", "f8", "s", "since the job's start"),
-        Column("delay", "f8", "s", "since the job's arrival"),
+        Column("ready", "f8", "s", "since the job's start; NaN if it was not released"),
+        Column("delay", "f8", "s", "since the job's arrival; NaN if it was not released"),
         Column("prepare", "f8", "s", "of ready: operands are quantised and placed", since=2),
         Column("transfer", "f8", "s", "of ready: messages and waiting", since=2),
         Column("compute", "f8", "s", "of ready: products of the last worker", since=2),
@@ -136,7 +142,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("tasks_late", "i4", "1", "results that came after the decoding"),
         Column("tasks_purged", "i4", "1", "tasks that were called off"),
         Column("tasks_lost", "i4", "1", "tasks of workers that died or sent rubbish"),
-        Column("met_deadline", "?", "1", "ready in time"),
+        Column("met_deadline", "?", "1", "released, in time"),
         Column(
             "computed",
             "f8",
@@ -182,6 +188,14 @@ TABLES: dict[str, tuple[Column, ...]] = {
             since=3,
         ),
         Column("detail", "S128", "1", "one line for people", since=3),
+    ),
+    "estimates": (
+        Column("job", "i8", "1", "id of the job that was split so", since=4),
+        Column("worker", "i4", "1", "rank of the worker", since=4),
+        Column("tasks", "i4", "1", "coded tasks of a unit that it was given (kappa)", since=4),
+        Column("mean", "f8", "s", "estimated time of a digit product; NaN if unknown", since=4),
+        Column("deviation", "f8", "s", "estimated standard deviation of that", since=4),
+        Column("observed", "i8", "1", "task times that the estimate has seen", since=4),
     ),
 }
 

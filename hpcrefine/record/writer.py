@@ -103,6 +103,8 @@ class RecordWriter:
         Rows of the table ``workers``; the writer itself fills in ``session``.
     force : bool
         Replace an existing file, once the new one stands.
+    compressed : bool
+        Whether tables are compressed: for many jobs at a time (:meth:`extend`).
     locking : bool, optional
         Whether the file is locked (switch it off on file systems where locks fail); HDF5's own
         default where None.
@@ -124,6 +126,7 @@ class RecordWriter:
         environment: Mapping[str, str | int | float],
         workers: Sequence[Mapping[str, Any]],
         force: bool = False,
+        compressed: bool = False,
         locking: bool | None = None,
     ) -> None:
         if kind not in schema.KINDS:
@@ -142,7 +145,7 @@ class RecordWriter:
         }
         check_output(self.path, force)
         with _replacing(self.path) as temporary:
-            self._begin(temporary, attributes, environment, tables, locking)
+            self._begin(temporary, attributes, environment, tables, locking, compressed)
 
     @classmethod
     def resume(
@@ -202,6 +205,7 @@ class RecordWriter:
         layers: Sequence[Mapping[str, Any]],
         tasks: Sequence[Mapping[str, Any]],
         events: Sequence[Mapping[str, Any]] = (),
+        estimates: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """Write one finished job; when this returns the job survives a kill.
 
@@ -209,7 +213,7 @@ class RecordWriter:
         ----------
         job : mapping
             Row of the table ``jobs``; its id is new and not negative.
-        layers, tasks, events : sequence of mapping
+        layers, tasks, events, estimates : sequence of mapping
             The job's rows of these tables.
 
         Raises
@@ -223,6 +227,7 @@ class RecordWriter:
             "tasks": schema.pack("tasks", tasks),
             "layers": schema.pack("layers", layers),
             "events": schema.pack("events", events),
+            "estimates": schema.pack("estimates", estimates),
             "jobs": schema.pack("jobs", [job]),
         }
         number = int(packed["jobs"]["job"][0])
@@ -236,6 +241,58 @@ class RecordWriter:
         for name, rows in packed.items():
             self._extend(name, rows)
         self._finished.add(number)
+
+    def extend(
+        self,
+        jobs: NDArray[np.void],
+        layers: NDArray[np.void],
+        estimates: NDArray[np.void] | None = None,
+    ) -> None:
+        """Write many finished jobs; when this returns they survive a kill.
+
+        Parameters
+        ----------
+        jobs, layers, estimates : ndarray
+            Rows of these tables, of type ``schema.dtype``; the jobs' ids are new and not negative.
+
+        Raises
+        ------
+        ValueError
+            An id is negative or there already.
+        """
+        numbers = set(jobs["job"].tolist())
+        if len(numbers) < len(jobs) or numbers & self._finished or min(numbers, default=0) < 0:
+            raise ValueError("table jobs, column job: ids are negative, or there already")
+        if estimates is not None:
+            self._extend("estimates", estimates)
+        self._extend("layers", layers)
+        self._extend("jobs", jobs)
+        self._finished |= numbers
+
+    def amend(self, job: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> None:
+        """Write the rows of a job anew that is there: what was found out about it since.
+
+        Parameters
+        ----------
+        job : mapping
+            Row of the table ``jobs``.
+        layers : sequence of mapping
+            The job's rows of the table ``layers``, as many as before, in the same order.
+
+        Raises
+        ------
+        KeyError, ValueError
+            There is no such job, or as :meth:`append`.
+        """
+        for name, rows in (("layers", layers), ("jobs", [job])):
+            packed = schema.pack(name, rows)
+            table = self._file[name]
+            (places,) = np.nonzero(table["job"] == job["job"])
+            if len(places) != len(packed) or len(places) == 0:
+                raise ValueError(f"table {name}: {len(places)} rows of job {job['job']}")
+            for place, row in zip(places.tolist(), packed, strict=True):
+                table[place] = row
+            table.flush()
 
     def close(self, complete: bool = True) -> None:
         """Close the file; a second call does nothing.
@@ -276,9 +333,12 @@ class RecordWriter:
         environment: Mapping[str, Any],
         tables: Mapping[str, NDArray[np.void]],
         locking: bool | None,
+        compressed: bool = False,
     ) -> None:
         self._tables: dict[str, h5d.DatasetID] = {}
-        self._file = layout.create(path, attributes, environment, tables, locking=locking)
+        self._file = layout.create(
+            path, attributes, environment, tables, locking=locking, compressed=compressed
+        )
         # From here on the file is consistent, whatever happens to this process.
         self._file.swmr_mode = True
         self._lock = None if locking is False else state.hold(path)

@@ -45,6 +45,7 @@ _RELEASE: dict[str, Callable[[MiniJob], tuple[int, ...]]] = {
     "antidiagonal": lambda ij: (ij[0] + ij[1],),
     "product": lambda ij: (ij[0] + ij[1], ij[0]),
     "square": lambda ij: (max(ij),),
+    "whole": lambda ij: (),
 }
 LAYERINGS = tuple(_RELEASE)
 
@@ -54,9 +55,10 @@ def layering(name: str, digits: int, truncate: int | None = None) -> tuple[Layer
 
     Parameters
     ----------
-    name : {"antidiagonal", "product", "square"}
+    name : {"antidiagonal", "product", "square", "whole"}
         Antidiagonal: layer l holds all mini-jobs with i + j = l. Product: one mini-job a layer.
         Square: layer r completes the product of both operands cut to r + 1 digits.
+        Whole: everything at once, without resolutions before the last.
     digits : int
         Digits m of each operand.
     truncate : int, optional
