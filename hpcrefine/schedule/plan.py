@@ -12,7 +12,8 @@ from hpcrefine.codes.base import Blocks, Code, Combination, growth, is_plain, li
 from hpcrefine.errors import InputError
 from hpcrefine.kernels import result_dtype
 from hpcrefine.resolution.layers import Layer, MiniJob, significances
-from hpcrefine.schedule.split import SPLITS, deal, together, worst_loss
+from hpcrefine.schedule.loads import Moments
+from hpcrefine.schedule.split import Split, deal, together, uniform, worst_loss
 
 UNITS = ("layer", "minijob")
 _MOST_CHOICES = 5_000
@@ -97,7 +98,10 @@ class Plan:
     code : Code
         Blocks of operands into N tasks.
     owners : tuple of int
-        Worker (from 0) of each of the N coded tasks, the same in every unit.
+        Worker (from 0) of each of the N coded tasks, the same in every unit; with a dynamic split
+        only those that would be if all workers were alike.
+    split : Split
+        How tasks are shared out.
     """
 
     shape: tuple[int, int, int]
@@ -106,6 +110,30 @@ class Plan:
     units: tuple[Unit, ...]
     code: Code
     owners: tuple[int, ...]
+    split: Split
+
+    @property
+    def certain(self) -> bool:
+        """Whether each block of the product comes from one worker known beforehand."""
+        return self.code.certain and not self.split.dynamic
+
+    def counts(self, workers: int) -> tuple[int, ...]:
+        """Return how many tasks of a unit each of the workers gets."""
+        return tuple(np.bincount(self.owners, minlength=workers).tolist())
+
+    def held_by(self, worker: int) -> list[int]:
+        """Return the tasks whose blocks of A a worker has of a resident operand.
+
+        Only a uniform split stays as it is from product to product; with others a worker has all.
+        """
+        if self.split.name != "uniform":
+            return list(range(self.code.coded))
+        return [task for task, owner in enumerate(self.owners) if owner == worker]
+
+    def with_owners(self, workers: int, moments: Moments | None) -> "Plan":
+        """Return the plan with tasks dealt anew, as its split has it."""
+        owners = _owners(self.code, self.split.counts(self.code.coded, workers, moments))
+        return replace(self, owners=owners)
 
     def with_layers(
         self, shape: tuple[int, int, int], layers: tuple[Layer, ...], unit: str
@@ -180,6 +208,12 @@ class Plan:
         )
         return result_dtype(inner, together, grown * self.digit_peak**2)
 
+    @property
+    def task_size(self) -> float:
+        """Mean digit products of full size in a task of a unit."""
+        cells = sum(len(unit.minijobs) for unit in self.units) / len(self.units)
+        return cells * self.code.cost / self.code.coded
+
     def task_cost(self, task: int) -> float:
         """Digit products of full size that a task costs for each mini-job, limbs included."""
         made = limbs(self.code.left(task)) * limbs(self.code.right(task))
@@ -198,7 +232,8 @@ def make_plan(
     *,
     digit_bits: int = 8,
     unit: str = "layer",
-    split: str = "uniform",
+    split: str | Split = "uniform",
+    moments: Moments | None = None,
     survive: int = 0,
 ) -> Plan:
     """Cut layers into units and deal the coded tasks to the workers.
@@ -217,8 +252,10 @@ def make_plan(
         Bits of a digit.
     unit : {"layer", "minijob"}
         What is cut into K tasks.
-    split : {"uniform"}
+    split : str or Split
         Load split.
+    moments : Moments, optional
+        What is known of the times of the workers' tasks.
     survive : int
         Workers whose loss must leave every unit recoverable.
 
@@ -229,16 +266,20 @@ def make_plan(
         workers cannot be survived.
     """
     _check_unit(unit)
-    if split not in SPLITS:
-        raise InputError(f"[schedule] split: found {split!r}, expected one of {', '.join(SPLITS)}")
+    split = Split.of(split)
     if workers < 1:
         raise InputError(f"ranks: found {workers} workers, expected at least 1")
     _check_grid(code, shape)
-    counts = SPLITS[split](code.coded, workers)
-    groups = [code.group(task) for task in range(code.coded)]
-    owners = together(counts) if code.certain else deal(counts, groups)
+    owners = _owners(code, split.counts(code.coded, workers, moments))
     _check_survival(code, owners, workers, survive)
-    return Plan(shape, digit_bits, layers, _units(layers, unit), code, owners)
+    return Plan(shape, digit_bits, layers, _units(layers, unit), code, owners, split)
+
+
+def _owners(code: Code, counts: Sequence[int]) -> tuple[int, ...]:
+    """Deal tasks by count: neighbours to each worker, or what others can replace far apart."""
+    if code.certain:
+        return together(counts)
+    return deal(counts, [code.group(task) for task in range(code.coded)])
 
 
 def _check_unit(unit: str) -> None:
@@ -270,9 +311,8 @@ def _check_survival(code: Code, owners: tuple[int, ...], workers: int, survive: 
         raise InputError(f"[code] survive: found {survive}, expected 0 or more workers")
     if survive == 0 or survives(code, owners, workers, survive):
         return
-    groups = [code.group(t) for t in range(code.coded)]
     for more in range(workers + 1, code.coded + 1):
-        if survives(code, deal(SPLITS["uniform"](code.coded, more), groups), more, survive):
+        if survives(code, _owners(code, uniform(code.coded, more)), more, survive):
             raise InputError(
                 f"ranks: found {workers + 1}, expected at least {more + 1} for the loss of "
                 f"{survive} worker(s) to leave K = {code.tasks} of {code.coded} tasks"

@@ -2,8 +2,75 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+
+from hpcrefine.errors import InputError
+from hpcrefine.schedule.loads import Moments, optimal
+
+SPLITS = ("uniform", "optimal", "dynamic")
+
+
+@dataclass(frozen=True)
+class Split:
+    """How tasks are shared out.
+
+    Attributes
+    ----------
+    name : {"uniform", "optimal", "dynamic"}
+        The same number for each worker; in accordance with how fast each is, as far as that is
+        known; or the next task to whoever is ready for it.
+    gamma : float
+        With ``optimal``, see :func:`hpcrefine.schedule.loads.optimal`.
+    prefetch : int
+        With ``dynamic``: tasks that a worker has at a time.
+
+    Raises
+    ------
+    InputError
+        If one of them is out of range.
+    """
+
+    name: str = "uniform"
+    gamma: float = 1.0
+    prefetch: int = 2
+
+    def __post_init__(self) -> None:
+        if self.name not in SPLITS:
+            expected = ", ".join(SPLITS)
+            raise InputError(f"[schedule] split: found {self.name!r}, expected one of {expected}")
+        if not self.gamma >= 0:
+            raise InputError(f"[schedule] gamma: found {self.gamma}, expected a number >= 0")
+        if self.prefetch < 1:
+            raise InputError(f"[schedule] prefetch: found {self.prefetch}, expected 1 or more")
+
+    @classmethod
+    def of(cls, split: "str | Split") -> "Split":
+        """Return a split by its name, or as it is."""
+        return cls(split) if isinstance(split, str) else split
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether nobody knows beforehand who gets what."""
+        return self.name == "dynamic"
+
+    def counts(self, tasks: int, workers: int, moments: Moments | None) -> tuple[int, ...]:
+        """Return how many of a unit's tasks each worker gets.
+
+        Parameters
+        ----------
+        tasks : int
+            Coded tasks N.
+        workers : int
+            Number P of workers.
+        moments : Moments or None
+            What is known of the times of their tasks; without it, and with ``dynamic`` (where it
+            says who would get which task if all were alike), the split is even.
+        """
+        if self.name == "optimal" and moments is not None:
+            return optimal(tasks, moments, self.gamma)
+        return uniform(tasks, workers)
 
 
 def uniform(tasks: int, workers: int) -> tuple[int, ...]:
@@ -74,6 +141,3 @@ def worst_loss(owners: Sequence[int], workers: int, lost: int) -> int:
     """Return the most tasks that ``lost`` workers can take with them."""
     counts = np.bincount(np.asarray(owners, np.int64), minlength=workers)
     return int(np.sort(counts)[::-1][:lost].sum())
-
-
-SPLITS = {"uniform": uniform}
