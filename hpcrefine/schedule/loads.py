@@ -4,6 +4,7 @@ Source: Esfahanizadeh, Cohen, Medard, "Stream Distributed Coded Computing", IEEE
 """
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,11 @@ class Moments:
             *(np.asarray(x, np.float64) for x in (means, deviations, delays))
         )
         return cls(*(np.atleast_1d(array) for array in arrays))
+
+    def of_workers(self, workers: Sequence[int]) -> "Moments":
+        """Return those of some workers."""
+        chosen = list(workers)
+        return Moments(self.means[chosen], self.deviations[chosen], self.delays[chosen])
 
     def finishing(self, loads: ArrayLike, gamma: float) -> Floats:
         """Return E[T_p] + gamma E[T_p^2] for so many tasks of each worker."""
@@ -95,6 +101,6 @@ def optimal(tasks: int, moments: Moments, gamma: float = 1.0) -> tuple[int, ...]
     for _ in range(tasks - int(loads.sum())):
         _, worker = queue[0]
         loads[worker] += 1
-        alone = Moments(*(array[worker : worker + 1] for array in vars(moments).values()))
-        heapq.heapreplace(queue, (alone.finishing(loads[worker] + 1, gamma).item(), worker))
+        finish = moments.of_workers([worker]).finishing(loads[worker] + 1, gamma).item()
+        heapq.heapreplace(queue, (finish, worker))
     return tuple(loads.tolist())
