@@ -20,6 +20,7 @@ from hpcrefine.cluster.shared import Sharing
 from hpcrefine.codes import DecodeError
 from hpcrefine.codes.freivalds import Freivalds
 from hpcrefine.errors import LostError
+from hpcrefine.schedule.estimates import Estimates
 from hpcrefine.schedule.plan import Plan
 from hpcrefine.schedule.reissue import repairs, to_copy
 
@@ -52,6 +53,8 @@ class Work:
         Tells wrong results from right ones; None: all are trusted.
     position : int
         Place of the product in its stream.
+    estimates : Estimates or None
+        What was known of the workers when it was planned.
     """
 
     comm: MPI.Comm
@@ -64,6 +67,7 @@ class Work:
     held: int = 0
     checker: Freivalds | None = None
     position: int = 0
+    estimates: Estimates | None = None
 
 
 class Crew:

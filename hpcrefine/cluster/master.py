@@ -90,6 +90,8 @@ class Product(Iterator[Resolution]):
         The plan's workers.
     layered : bool
         Whether it is made of digits; else it is one product in float64.
+    estimates : Estimates or None
+        What was known of the workers when it was planned.
     attend : callable
         Takes what has arrived, or pauses; called while a resolution is waited for.
     expired : callable
@@ -102,7 +104,7 @@ class Product(Iterator[Resolution]):
         self, work: Work, bounds: tuple[Bound, ...], start: float, *, gated: bool = False
     ) -> None:
         self.plan, self.job, self.start, self.bounds = work.plan, work.job, start, bounds
-        self.ranks = tuple(work.ranks)
+        self.ranks, self.estimates = tuple(work.ranks), work.estimates
         self.layered = work.operands.refiner is not None
         self.crew = Crew(work)
         self._prepared = self._clock()

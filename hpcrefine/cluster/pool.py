@@ -352,12 +352,13 @@ class Pool:
         cut = Cut(digits, digit_bits, scale, code, tasks, redundancy, Split.of(split), survive)
         left = cut.quantise(a, "a", self._commons.team)
         every, ranks = layering("square", left.digits), self._roster.usable
-        plan = self._products.plan((*a.shape, 1), every, ranks, cut)
-        if plan.code.grid.inner > 1 or plan.code.grid.columns > 1:
+        grid = cut.make_code(left.shape[0], len(ranks)).grid
+        if grid.inner > 1 or grid.columns > 1:
             raise InputError(
                 f"[code] scheme: found {code} for a resident operand, expected one that leaves b "
                 "whole"
             )
+        plan = self._products.plan((*a.shape, 1), every, ranks, cut)
         self._holdings += 1
         sharing = self._commons.sharing()
         sharing.publish(SharedArrays(left.planes, None, [], []))

@@ -143,6 +143,7 @@ class Products:
             held=held,
             checker=checker,
             position=position,
+            estimates=self.estimates.now(),
         )
         return Product(work, bounds, start, gated=gated)
 
@@ -172,6 +173,7 @@ class Products:
         work = Work(
             *(self._comm, self._roster, self._next_job(), plan, ranks, operands, sharing),
             position=position,
+            estimates=self.estimates.now(),
         )
         return Product(work, (Bound(np.nan, np.nan),), start, gated=gated)
 

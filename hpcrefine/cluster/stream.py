@@ -22,6 +22,8 @@ from hpcrefine.codes import DecodeError
 from hpcrefine.errors import LostError
 from hpcrefine.schedule.terms import Terms
 
+_LEISURE = 0.01  # seconds
+
 
 class StreamedJob(Iterator[Resolution]):
     """One job of a stream: an iterator of resolutions that may be left early.
@@ -133,6 +135,11 @@ class Stream(Iterator[StreamedJob]):
         Who is there.
     learn : callable
         Takes note of a settled product.
+
+    Attributes
+    ----------
+    pastime : callable
+        Called when there is time to spare: no job waits, and none arrives for some 10 ms.
     """
 
     def __init__(
@@ -140,6 +147,7 @@ class Stream(Iterator[StreamedJob]):
     ) -> None:
         self.terms = terms
         self._supply, self._roster, self._learn = supply, roster, learn
+        self.pastime: Callable[[], None] = lambda: None
         self.origin = MPI.Wtime()
         self._jobs = deque(
             StreamedJob(position, arrival, self.clock)
@@ -175,6 +183,11 @@ class Stream(Iterator[StreamedJob]):
         self._jobs.popleft()
         self._current = job
         return job
+
+    @property
+    def backlog(self) -> int:
+        """How many jobs there are for :meth:`settled`."""
+        return len(self._settled)
 
     def settled(self) -> Iterator[StreamedJob]:
         """Yield the jobs of which nothing is in flight any more, each once."""
@@ -215,6 +228,8 @@ class Stream(Iterator[StreamedJob]):
         """Wait for a job's arrival and operands, and begin it; the workers are free since then."""
         backoff = Backoff()
         while (now := self.clock()) < job.arrival:
+            if job.arrival - now > _LEISURE:
+                self.pastime()
             self._attend(backoff, job.arrival - now)
         start = max(free, job.arrival)
         end = self.terms.end(job.position, start)
