@@ -76,7 +76,8 @@ def real_loads(tasks: int, moments: Moments, gamma: float) -> Floats:
         root = np.sqrt(1 + 4 * gamma * m**2 * over / linear**2)
         return np.asarray(2 * over / (linear * (1 + root)))  # no cancellation, gamma = 0 included
 
-    highest = float(moments.finishing(float(tasks), gamma).min())  # one worker with all of it
+    highest = float(moments.finishing(float(tasks), gamma).min())  # one worker with all of it ...
+    highest *= 1 + 1e-9  # ... and not a rounding less
     theta = brentq(lambda t: loads(t).sum() - tasks, idle.min(), highest, xtol=1e-300, rtol=1e-14)
     return loads(theta)
 
