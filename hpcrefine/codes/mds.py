@@ -4,6 +4,7 @@ The first K tasks are the blocks themselves; each further task is a small intege
 all blocks. Any K results recover the rest.
 """
 
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -24,9 +25,10 @@ class Mds(Separable):
 
     name: ClassVar[str] = "mds"
 
-    def __init__(self, tasks: int, redundancy: float = 1.0) -> None:
-        super().__init__(tasks, redundancy)
-        self.generator = parity_generator(self.coded - tasks, tasks)
+    @cached_property
+    def generator(self) -> NDArray[np.int64]:
+        """Coefficients of the combinations, shape (N - K, K); found once they are asked for."""
+        return parity_generator(self.coded - self.tasks, self.tasks)
 
     def combination(self, task: int) -> NDArray[np.int64]:
         """Return a row of the generator."""
