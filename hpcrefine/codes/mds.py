@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from hpcrefine.codes.generator import parity_generator
 from hpcrefine.codes.linear import Separable
+from hpcrefine.errors import InputError
+
+_MOST_COEFFICIENTS = 2**27  # 1 GiB of them
 
 
 class Mds(Separable):
@@ -27,7 +30,20 @@ class Mds(Separable):
 
     @cached_property
     def generator(self) -> NDArray[np.int64]:
-        """Coefficients of the combinations, shape (N - K, K); found once they are asked for."""
+        """Coefficients of the combinations, shape (N - K, K); found once they are asked for.
+
+        Raises
+        ------
+        InputError
+            If there are too many of them.
+        """
+        entries = (self.coded - self.tasks) * self.tasks
+        if entries > _MOST_COEFFICIENTS:
+            raise InputError(
+                f"[code] tasks: found {self.tasks} with {self.coded - self.tasks} combinations of "
+                f"all of them, {entries:.1e} coefficients, expected at most "
+                f"{_MOST_COEFFICIENTS:.1e} (or the scheme blockdiagonal)"
+            )
         return parity_generator(self.coded - self.tasks, self.tasks)
 
     def combination(self, task: int) -> NDArray[np.int64]:
