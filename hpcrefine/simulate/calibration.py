@@ -32,6 +32,11 @@ class EmpiricalTimes:
     pools: Mapping[Key, Floats]
     products: tuple[Floats, ...]
 
+    @property
+    def steady(self) -> bool:
+        """Return False: times vary."""
+        return False
+
     def draw(
         self, rng: np.random.Generator, unit: int, workers: Integers, sizes: Floats, jobs: int
     ) -> Floats:

@@ -105,7 +105,8 @@ class Lockstep:
             return drawn + delays[busy[0]], self._code.threshold
         order = self._order
         sizes = self._workload.costs[order.tasks] * cells
-        times = self._times.draw(rng, unit, order.workers, sizes, jobs)
+        several = 1 if self._times.steady else jobs
+        times = self._times.draw(rng, unit, order.workers, sizes, several)
         times *= factors[order.workers]
         done = order.finishing(times)
         done += delays[order.workers]

@@ -87,7 +87,9 @@ class Shares:
                 recovered[unit] = until
             else:
                 until, used[unit] = cut, np.count_nonzero(done <= cut)
-            np.less(done - takes[unit], until, out=started[unit])
+            since = np.roll(done, 1)  # the very numbers: a worker stops at what it recovers
+            since[order.starts] = done_by
+            np.less(since, until, out=started[unit])
             counts = np.add.reduceat(started[unit], order.starts, dtype=np.int64)
             begun[unit] = counts.sum()
             done_by = np.where(counts > 0, done[order.starts + counts - 1], done_by)

@@ -27,6 +27,10 @@ _NONE = -1
 class Times(Protocol):
     """What is known of the times of tasks; workers are counted from 0."""
 
+    @property
+    def steady(self) -> bool:
+        """Whether the same task always takes the same time."""
+
     def draw(
         self, rng: np.random.Generator, unit: int, workers: Integers, sizes: Floats, jobs: int
     ) -> Floats:
@@ -74,6 +78,11 @@ class RandomTimes:
     services: tuple[Service, ...]
     injected: Integers
 
+    @property
+    def steady(self) -> bool:
+        """Whether nothing varies."""
+        return all(each.distribution == "deterministic" for each in self._deciding)
+
     def draw(
         self, rng: np.random.Generator, unit: int, workers: Integers, sizes: Floats, jobs: int
     ) -> Floats:
@@ -95,12 +104,10 @@ class RandomTimes:
 
     def exponential(self, size: float) -> Floats | None:
         """Return rates if only one exponential time decides at each worker."""
-        means = self._means(size)
-        only = [*self.services] if self.seconds is None else [self.variation]
         both = self.seconds is not None and len(self.services) > 0
-        if both or any(service.distribution != "exponential" for service in only):
+        if both or any(each.distribution != "exponential" for each in self._deciding):
             return None
-        return np.asarray(1 / means)
+        return np.asarray(1 / self._means(size))
 
     def moments(self, size: float) -> tuple[Floats, Floats]:
         """Return means and deviations, see :class:`Times`; sampled where two times compete."""
@@ -121,6 +128,11 @@ class RandomTimes:
             means[mine] = np.array([each.mean() for each in larger])[inverse]
             deviations[mine] = np.array([each.std() for each in larger])[inverse]
         return means / size, deviations / size
+
+    @property
+    def _deciding(self) -> tuple[Service, ...]:
+        """What decides how long a task takes."""
+        return self.services if self.seconds is None else (self.variation, *self.services)
 
     def _computing(self, size: float) -> Floats:
         alike = np.zeros(len(self.injected)) if self.seconds is None else self.seconds
