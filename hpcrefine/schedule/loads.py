@@ -71,7 +71,9 @@ def real_loads(tasks: int, moments: Moments, gamma: float) -> Floats:
         return np.asarray(2 * over / (linear * (1 + root)))  # no cancellation, gamma = 0 included
 
     highest = float(moments.finishing(float(tasks), gamma).min())  # one worker with all of it
-    theta = brentq(lambda t: loads(t).sum() - tasks, idle.min(), highest, xtol=1e-300, rtol=1e-14)
+    # Twice that, since at it rounding may leave the sum just below N.
+    bracket = idle.min(), 2 * highest
+    theta = brentq(lambda t: loads(t).sum() - tasks, *bracket, xtol=1e-300, rtol=1e-14)
     return loads(theta)
 
 

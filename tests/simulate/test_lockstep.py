@@ -106,8 +106,8 @@ def test_injected_services_in_place_of_rates(streams, published):
 def test_the_larger_one_of_two_times_counts(streams, published):
     injected = 'faults.service={distribution="deterministic", mean=0.05}'
     (stream,) = streams(published, DETERMINISTIC, injected, "schedule.split=uniform")
-    # The four fast workers do their 210 tasks of 0.05 s in 10.5 s; the slowest one, whose tasks take
-    # 12.5 / 153.15 s, comes later to the 160 that are needed of it.
+    # The four fast workers do their 210 tasks of 0.05 s in 10.5 s; the slowest one, whose tasks
+    # take 12.5 / 153.15 s, comes later to the 160 that are needed of it.
     assert stream.outcome.ready[:, 0] == pytest.approx(np.full(2000, 160 * 12.5 / 153.15))
 
 
