@@ -14,6 +14,7 @@ from hpcrefine.progress import Progress
 from hpcrefine.record import environment
 from hpcrefine.record.reader import read
 from hpcrefine.record.writer import RecordWriter, load_interrupted
+from hpcrefine.streaming import Streaming
 from hpcrefine.turns import Turn, turns
 
 if TYPE_CHECKING:
@@ -111,21 +112,45 @@ def run(job: Job, pool: "Pool", output: Output, progress: Progress) -> Outcome:
     a = pool.place(a)  # one after the other: each is there twice for a moment
     b = pool.place(b)
     elapsed = float(read(output.path).jobs["end"].max(initial=0.0)) if output.resume else 0.0
-    measuring = Measuring(job, pool, a, b, elapsed)
-    measuring.dry_run()
-    loss = ""
+    runner: Measuring | Streaming = (Measuring if job.stream is None else Streaming)(
+        job, pool, a, b, elapsed
+    )
+    runner.dry_run()
     with _writer(job, pool, output, workers) as writer, progress:
-        plan = turns(job)
-        for number, turn in enumerate(plan):
-            if number in writer.finished:
-                continue
-            measured = measuring.measure(number, turn)
-            writer.append(measured.job, measured.layers, measured.tasks, measured.events)
-            loss = measured.loss or loss
-            progress.step(number + 1, len(plan), _describe(job, turn, measured))
+        if isinstance(runner, Streaming):
+            loss = _run_streams(job, runner, writer, progress)
+        else:
+            loss = _run_products(job, runner, writer, progress)
     jobs = read(output.path).jobs
     wrong, lost = (jobs["verdict"] == "wrong").sum(), (jobs["status"] == "lost").sum()
     return Outcome(output.path, len(jobs), int(wrong), int(lost), loss)
+
+
+def _run_products(job: Job, measuring: Measuring, writer: RecordWriter, progress: Progress) -> str:
+    plan, loss = turns(job), ""
+    for number, turn in enumerate(plan):
+        if number in writer.finished:
+            continue
+        measured = measuring.measure(number, turn)
+        writer.append(
+            measured.job, measured.layers, measured.tasks, measured.events, measured.estimates
+        )
+        loss = measured.loss or loss
+        progress.step(number + 1, len(plan), _describe(job, turn, measured))
+    return loss
+
+
+def _run_streams(job: Job, streaming: Streaming, writer: RecordWriter, progress: Progress) -> str:
+    plan, loss = turns(job), ""
+    total = streaming.length * len(plan)
+    for number, turn in enumerate(plan):
+        first = number * streaming.length
+
+        def step(over: int, first: int = first, turn: Turn = turn) -> None:
+            progress.step(first + over, total, f"{_label(job, turn)}: {over} jobs", often=True)
+
+        loss = streaming.run(first, turn, writer, step) or loss
+    return loss
 
 
 def _writer(
@@ -153,8 +178,20 @@ def _writer(
 
 
 def _describe(job: Job, turn: Turn, measured: Measured) -> str:
-    slow = f" with {turn.stragglers} stragglers" if len(job.stragglers) > 1 else ""
     times = "  ".join(f"{row['ready']:.3f}" for row in measured.layers)
     end = "lost" if measured.loss else ""
-    result = ", ".join(filter(None, (times and f"{times} s", end)))
-    return f"{turn.variant}{slow} {'warm-up' if turn.warmup else 'repeat'} {turn.repeat}: {result}"
+    return f"{_label(job, turn)}: {', '.join(filter(None, (times and f'{times} s', end)))}"
+
+
+def _label(job: Job, turn: Turn) -> str:
+    """Say which turn it is: what distinguishes it from others of the run."""
+    ratios = {code.redundancy for _, code in job.codes}
+    parts = [
+        turn.variant,
+        f"with {turn.stragglers} stragglers" if len(job.stragglers) > 1 else "",
+        f"{turn.split} split" if len(job.splits) > 1 else "",
+        f"redundancy {turn.code.redundancy:g}" if len(ratios) > 1 and turn.code else "",
+        f"deadline {turn.deadline:g} s" if len(job.deadlines) > 1 else "",
+        f"{'warm-up' if turn.warmup else 'repeat'} {turn.repeat}",
+    ]
+    return " ".join(filter(None, parts))

@@ -5,6 +5,7 @@ real numbers. Headers are read without the data, so that a job that cannot run s
 and infinity pass here: they are found at quantisation.
 """
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,9 @@ from hpcrefine import feasibility, formats
 from hpcrefine.errors import InputError
 from hpcrefine.formats import Matrix
 from hpcrefine.job import FileOperand, Job, Operand, RandomOperand
+from hpcrefine.turns import generators
+
+_STREAMED = 0x57AE  # operands of streams are drawn apart from all others
 
 
 def check(job: Job) -> tuple[int, int, int]:
@@ -66,6 +70,18 @@ def shape(job: Job) -> tuple[int, int, int]:
             f"{job.where('operands', 'b')}: found {_by((rows, p))} with a of {_by((n, k))}, "
             f"expected {k} rows"
         )
+    if job.stream is not None and job.stream.columns is not None:
+        if isinstance(b, RandomOperand):
+            raise InputError(
+                f"{job.where('stream', 'columns')}: found {job.stream.columns} with a random b, "
+                "expected no such key: each job has a b of that shape"
+            )
+        if job.stream.columns > p:
+            raise InputError(
+                f"{job.where('stream', 'columns')}: found {job.stream.columns}, expected at most "
+                f"{p}, the columns of b"
+            )
+        p = job.stream.columns
     return n, k, p
 
 
@@ -87,13 +103,47 @@ def load_pair(job: Job) -> tuple[Matrix, Matrix]:
     """
     check(job)
     a, b = pair(job)
-    rng_a, rng_b = np.random.default_rng(job.job.seed).spawn(2)
+    rng_a, rng_b = generators(job)[:2]
     with _named(job, "a"):
         A = read(a, job.base, rng_a)
     if b == "a.T":
         return A, A.T
     with _named(job, "b"):
         return A, read(b, job.base, rng_b)
+
+
+def of_stream(job: Job, a: Matrix, b: Matrix, begin: int) -> Iterator[tuple[Matrix, Matrix]]:
+    """Yield the operands of the jobs of a stream, without end.
+
+    Random ones are drawn anew for each job, A only if it is new; the same job has the same ones
+    whenever it is asked for. Of those from files all jobs have the same, or in turns the next
+    ``columns`` of B.
+
+    Parameters
+    ----------
+    job : Job
+        With a stream.
+    a, b : ndarray
+        From :func:`load_pair`.
+    begin : int
+        Position of the first job that is wanted.
+    """
+    left, right = pair(job)
+    stream = job.stream
+    columns = b.shape[1] if stream is None or stream.columns is None else stream.columns
+    for position in itertools.count(begin):
+        rng_a, rng_b = np.random.default_rng((job.job.seed, _STREAMED, position)).spawn(2)
+        mine = a
+        if isinstance(left, RandomOperand) and stream is not None and stream.new == "both":
+            mine = _draw(left, rng_a)
+        if isinstance(right, RandomOperand):
+            yield mine, _draw(right, rng_b)
+        elif right == "a.T" and mine is not a:
+            yield mine, mine.T
+        else:
+            first = position * columns % b.shape[1]
+            window = range(first, first + columns)
+            yield mine, b if columns == b.shape[1] else b.take(window, axis=1, mode="wrap")
 
 
 def pair(job: Job) -> tuple[Operand, Operand | Literal["a.T"]]:

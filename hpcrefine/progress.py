@@ -7,6 +7,8 @@ from typing import Self
 
 from hpcrefine.launch import TERMINAL_VARIABLE
 
+_LINES = 50
+
 
 class Progress:
     """Shows finished jobs on stderr.
@@ -53,8 +55,20 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def step(self, done: int, total: int, text: str) -> None:
-        """Say that one more job is finished."""
+    def step(self, done: int, total: int, text: str, *, often: bool = False) -> None:
+        """Say that one more job is finished.
+
+        Parameters
+        ----------
+        done, total : int
+            Jobs.
+        text : str
+            What was done.
+        often : bool
+            Whether there are so many jobs that a few lines for all of them will do.
+        """
+        if often and done % max(1, total // _LINES) and done < total:
+            return
         if self._live:
             self._bar.update(self._task, completed=done, total=total, description=text)
         else:

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hpcrefine.errors import InputError
 from hpcrefine.job import CodeSection, Job
 
 ONESHOT = "oneshot"
@@ -46,8 +48,23 @@ class Turn:
 
 
 def generators(job: Job) -> list[np.random.Generator]:
-    """Return a run's generators: A, B, order of turns, arrivals, streamed operands, simulation."""
-    return np.random.default_rng(job.job.seed).spawn(6)
+    """Return a run's generators: A, B, order of turns, arrivals, simulated workers."""
+    return np.random.default_rng(job.job.seed).spawn(5)
+
+
+def arrivals(job: Job, repeat: int) -> NDArray[np.float64]:
+    """Return when the jobs of a stream arrive, in seconds, in a repetition; shape (jobs,).
+
+    All variants meet the same arrivals.
+
+    Raises
+    ------
+    InputError
+        If the job has no stream, or its file of arrivals has gone.
+    """
+    if job.stream is None:
+        raise InputError(f"{job.path}: found no [stream], expected one")
+    return job.stream.times(generators(job)[3].spawn(repeat + 1)[repeat])
 
 
 def turns(job: Job) -> list[Turn]:

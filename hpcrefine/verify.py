@@ -64,7 +64,7 @@ def make_reference(a: Array, b: Array, smallest_bound: float, norms: float) -> R
         rows = np.arange(a.shape[0])
         return Reference(rows, np.asarray(a, np.float64) @ np.asarray(b, np.float64), rounding)
     count = max(1, min(a.shape[0], _EXTENDED_LIMIT // (inner * b.shape[1])))
-    rows = _spread(a.shape[0], count)
+    rows = spread(a.shape[0], count)
     exact = a[rows].astype(np.longdouble) @ b.astype(np.longdouble)
     return Reference(rows, exact, rounding)
 
@@ -93,7 +93,7 @@ class Exact:
         count = rows
         if mode == "sampled" or (mode == "auto" and affordable < rows):
             count = max(1, min(rows, affordable, max(1, rows // 8)))
-        self.rows = _spread(rows, count)
+        self.rows = spread(rows, count)
         self.sampled = len(self.rows) < rows
         self._integers = [self._layer(left, right, layer) for layer in layers]
         top = left.digit_bits * (left.digits - 1) + right.digit_bits * (right.digits - 1)
@@ -134,6 +134,6 @@ class Exact:
             value = out
 
 
-def _spread(total: int, count: int) -> NDArray[np.int64]:
+def spread(total: int, count: int) -> NDArray[np.int64]:
     """Return ``count`` indices spread evenly over 0..total-1, first and last among them."""
     return np.unique(np.linspace(0, total - 1, max(2, count)).round().astype(np.int64))

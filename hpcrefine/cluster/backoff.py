@@ -19,9 +19,9 @@ class Backoff:
         """Start again with short pauses: something arrived."""
         self._pause = 0.0
 
-    def wait(self) -> None:
-        """Pause once: at first only give the core to whoever is ready."""
-        time.sleep(self._pause)
+    def wait(self, most: float | None = None) -> None:
+        """Pause once, for so many seconds at most; at first only give the core to who is ready."""
+        time.sleep(self._pause if most is None else max(0.0, min(self._pause, most)))
         self._pause = min(max(2 * self._pause, self.FIRST), self.LONGEST)
 
     def until(self, done: Callable[[], bool]) -> None:

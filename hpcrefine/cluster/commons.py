@@ -14,7 +14,7 @@ from hpcrefine.cluster.roster import Roster
 from hpcrefine.cluster.shared import Sharing
 from hpcrefine.cluster.survey import Ranks
 from hpcrefine.launch import available_cores
-from hpcrefine.resolution.digits import Array
+from hpcrefine.resolution.digits import Array, Threads
 
 _QUANTISING_THREADS = 8  # the workers wait meanwhile; memory is the limit beyond a few
 
@@ -49,6 +49,10 @@ class Commons:
         arena = self._arena if self._sharers else None
         return Ranks(self._comm, self._roster, self._sharers, self._reading, arena, _threads())
 
+    def onto(self, digits: int, shape: tuple[int, ...]) -> "Onto":
+        """Return a team that needs no worker, with planes where workers find them."""
+        return Onto(self.empty((digits, *shape), np.int8))
+
     def sharing(self) -> Sharing:
         """Return what a new product can share, and with whom."""
         return Sharing(self._arena if self._sharers else None, self._sharers)
@@ -65,9 +69,12 @@ class Commons:
         return self._arena.copy(matrix, matrix.dtype, _threads())
 
     def as_float64(self, matrix: Array) -> NDArray[np.float64]:
-        """Return a matrix as contiguous float64, shared if that is possible."""
+        """Return a matrix as contiguous float64, shared if that is possible; copied if need be."""
         if not self._sharers:
             return np.ascontiguousarray(matrix, np.float64)
+        usable = matrix.dtype == np.float64 and matrix.flags.c_contiguous
+        if usable and self._arena.holds(matrix):
+            return matrix.view(np.float64)
         return self._arena.copy(matrix, np.float64, _threads())
 
     def close(self) -> None:
@@ -80,6 +87,24 @@ class Commons:
 
     def _forget(self, segment: int) -> None:
         self._outbox.command(Command.FORGET, self._sharers, segment=segment)
+
+
+class Onto(Threads):
+    """One thread that quantises onto given planes.
+
+    Parameters
+    ----------
+    planes : ndarray of int8, shape (digits, rows, columns)
+        Where the digits go.
+    """
+
+    def __init__(self, planes: NDArray[np.int8]) -> None:
+        super().__init__()
+        self._planes = planes
+
+    def planes(self, digits: int, shape: tuple[int, int]) -> NDArray[np.int8]:
+        """Return the planes given."""
+        return self._planes
 
 
 def _threads() -> int:

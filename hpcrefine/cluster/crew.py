@@ -1,7 +1,7 @@
 """The workers at one product: who does what, what came of it, and who takes over."""
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from hpcrefine.cluster.shared import Sharing
 from hpcrefine.codes import DecodeError
 from hpcrefine.codes.freivalds import Freivalds
 from hpcrefine.errors import LostError
+from hpcrefine.schedule.estimates import Estimates
 from hpcrefine.schedule.plan import Plan
 from hpcrefine.schedule.reissue import repairs, to_copy
 
@@ -50,6 +51,10 @@ class Work:
         Number of the planes of A that the workers hold; 0 if they are sent.
     checker : Freivalds or None
         Tells wrong results from right ones; None: all are trusted.
+    position : int
+        Place of the product in its stream.
+    estimates : Estimates or None
+        What was known of the workers when it was planned.
     """
 
     comm: MPI.Comm
@@ -61,6 +66,8 @@ class Work:
     sharing: Sharing
     held: int = 0
     checker: Freivalds | None = None
+    position: int = 0
+    estimates: Estimates | None = None
 
 
 class Crew:
@@ -79,6 +86,8 @@ class Crew:
         What is on its way to the workers.
     open : bool
         Whether results are still wanted.
+    rounds : list of Round
+        What was handed out.
     checking : dict of int to float
         For each layer, seconds of verifying results.
     """
@@ -93,12 +102,15 @@ class Crew:
             if self._code.block(task) is not None and work.ranks[owner] in refiners
         }
         self.assembly = Assembly(self._plan, work.operands.refiner, work.sharing, refined_there)
-        self._dispatch = Dispatch(work.roster, self._plan, work.operands, work.sharing)
+        self._dispatch = Dispatch(
+            work.roster, self._plan, work.operands, work.sharing, work.held, work.position
+        )
         self.outbox: Outbox = self._dispatch.outbox
         self._ledger = Ledger()
         self.open = True
         self.checking: defaultdict[int, float] = defaultdict(float)
-        self._numbers: Counter[int] = Counter()
+        self._gated = False
+        self._waiting: deque[tuple[int, int]] = deque()  # with a dynamic split: for whoever is free
         self._looked = self._back = MPI.Wtime()
         self._again = False  # something was handed out again
         self._beyond = [self._code.coded] * len(self._plan.units)
@@ -113,9 +125,19 @@ class Crew:
         """What was handed out."""
         return self._ledger.rounds
 
-    def begin(self) -> None:
-        """Hand out what the plan says."""
-        plan = self._plan
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is in flight."""
+        return not self.open and all(each.ended for each in self.rounds)
+
+    def begin(self, *, gated: bool = False) -> None:
+        """Hand out what the plan says; tasks of a gated product wait for :meth:`start`."""
+        plan, self._gated = self._plan, gated
+        if plan.split.dynamic:
+            tasks = ((unit.index, task) for unit in plan.units for task in range(plan.code.coded))
+            self._waiting.extend(tasks)
+            self._feed()
+            return
         shares: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for unit in plan.units:
             for task, owner in enumerate(plan.owners):
@@ -123,12 +145,21 @@ class Crew:
         there = {rank: share for rank, share in shares.items() if not self._roster.gone(rank)}
         usable = set(self._roster.usable)
         first = {rank: share for rank, share in there.items() if rank in usable}
-        self._hand_out(first, held=self._work.held, again=False)
+        self._hand_out(first, again=False)
         if there.keys() != shares.keys() or not there.keys() <= usable:
             self._repair(range(len(plan.units)))
 
-    def collect(self, backoff: Backoff) -> None:
-        """Take what has arrived from each worker; if nothing has, look after them, or pause.
+    def start(self) -> None:
+        """Let the workers begin."""
+        self._gated = False
+        now = MPI.Wtime()
+        for each in self.rounds:
+            each.heard = now
+        ranks = sorted({each.rank for each in self.rounds if not self._roster.gone(each.rank)})
+        self.outbox.command(Command.START, ranks, job=self._work.job)
+
+    def take(self) -> bool:
+        """Take what has arrived from each worker; say whether anything had.
 
         Raises
         ------
@@ -153,25 +184,20 @@ class Crew:
                         self.dismiss()
         if failure is not None:
             raise failure
-        if arrived:
-            backoff.reset()
-        else:
-            self._look_after()
-            backoff.wait()
-        if self.open:
-            self._employ()
+        return arrived
 
     def dismiss(self) -> None:
         """Want nothing more: what has not begun is dropped."""
         if self.open:
             self.open = False
+            self._waiting.clear()
             self._purge(ALL, [each.rank for each in self.rounds if each.owed])
 
     def settle(self) -> None:
         """Wait until nothing of the product is in flight."""
         backoff = Backoff()
         while any(each.owed for each in self.rounds):
-            self.collect(backoff)
+            collect([self], backoff)
         for each in self.rounds:
             if not self._roster.gone(each.rank):
                 each.settle()
@@ -179,9 +205,7 @@ class Crew:
         self.assembly.release()
         self._work.sharing.release()
 
-    def _hand_out(
-        self, shares: dict[int, list[tuple[int, int]]], *, held: int = 0, again: bool = True
-    ) -> None:
+    def _hand_out(self, shares: dict[int, list[tuple[int, int]]], *, again: bool = True) -> None:
         self._again |= again
         rounds = []
         for rank, share in shares.items():
@@ -193,11 +217,14 @@ class Crew:
                 if task not in in_place:
                     place = self.assembly.place(unit, task, fresh=attempt > 0)
                 given.append(Assignment(unit, task, attempt, place))
-            number = self._numbers[rank]
-            self._numbers[rank] += 1
+            number = self._roster.next_round(rank)
             rounds.append(Round(self._work.comm, self._roster, rank, number, given, self._work.job))
         self._ledger.add(rounds)
-        self._dispatch.hand_out(rounds, held)
+        held: dict[int, list[int]] = {}
+        if self._work.held and not again:
+            places = {rank: worker for worker, rank in enumerate(self._work.ranks)}
+            held = {rank: self._plan.held_by(places[rank]) for rank in shares}
+        self._dispatch.hand_out(rounds, held, gated=self._gated)
 
     def _in_place(self, rank: int) -> set[int]:
         """Return the tasks whose results a worker writes to shared memory: plain blocks' first."""
@@ -227,6 +254,8 @@ class Crew:
         assembly.take(unit, task, result)
         if assembly.recovered[unit]:
             self._purge(unit, self._owing(unit))
+            if self._waiting:
+                self._waiting = deque(each for each in self._waiting if each[0] != unit)
         elif self._again or len(self._twins) < self._code.coded:
             self._purge_twins(unit, task)
         return "used"
@@ -258,7 +287,7 @@ class Crew:
                     Command.PURGE, [each.rank], job=self._work.job, unit=unit, task=twin
                 )
 
-    def _look_after(self) -> None:
+    def look_after(self) -> None:
         """Find out who is gone, and replace what went with them."""
         self._roster.poll()
         heard: dict[int, float] = {}
@@ -268,7 +297,8 @@ class Crew:
         for each in self.rounds:
             if not each.owed:
                 continue
-            self._roster.suspect(each.rank, max(heard[each.rank], self._back))
+            if not self._gated:
+                self._roster.suspect(each.rank, max(heard[each.rank], self._back))
             if self._roster.gone(each.rank):
                 lost |= self._give_up(each)
         if lost and self.open:
@@ -295,6 +325,7 @@ class Crew:
                 for task, rounds in self._ledger.outstanding(unit).items()
                 if any(each.rank in usable for each in rounds)
             }
+            outstanding |= {task for other, task in self._waiting if other == unit}
             finished = self.assembly.finished[unit]
             again += [(unit, task) for task in repairs(self._code, finished, outstanding)]
         if not again:
@@ -310,15 +341,33 @@ class Crew:
             shares[rank].append((unit, task))
         self._hand_out(shares)
 
-    def _employ(self) -> None:
-        """Give idle workers something to do, where the code has it."""
-        if not (self._code.reissues or self._code.rateless):
+    def employ(self) -> None:
+        """Give workers that are free something to do, where there is something."""
+        if not self.open or self._gated:
             return
-        busy = {each.rank for each in self.rounds if each.owed}
-        for rank in self._roster.usable:
-            task = None if rank in busy else self._extra(rank)
-            if task is not None:
-                self._hand_out({rank: [task]})
+        if self._waiting:
+            self._feed()
+        elif self._code.reissues or self._code.rateless:
+            busy = {each.rank for each in self.rounds if each.owed}
+            for rank in self._roster.usable:
+                task = None if rank in busy else self._extra(rank)
+                if task is not None:
+                    self._hand_out({rank: [task]})
+
+    def _feed(self) -> None:
+        """Hand out waiting tasks, in turns, so that each worker has as many as are prefetched."""
+        owed = Counter(dict.fromkeys(self._roster.usable, 0))
+        for each in self.rounds:
+            if each.owed and each.rank in owed:
+                owed[each.rank] += each.owed
+        shares: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for count in range(min(owed.values(), default=0), self._plan.split.prefetch):
+            for rank in owed:
+                if self._waiting and owed[rank] == count:
+                    shares[rank].append(self._waiting.popleft())
+                    owed[rank] += 1
+        if shares:
+            self._hand_out(shares, again=False)
 
     def _extra(self, rank: int) -> tuple[int, int] | None:
         """Return a task for an idle worker: the next of a rateless code, or a copy."""
@@ -335,3 +384,31 @@ class Crew:
             if task is not None:
                 return unit, task
         return None
+
+
+def collect(crews: Sequence[Crew], backoff: Backoff, most: float | None = None) -> None:
+    """Take what has arrived; if nothing has, look after the workers, or pause.
+
+    Parameters
+    ----------
+    crews : sequence of Crew
+        Whose results are taken.
+    backoff : Backoff
+        How long to pause.
+    most : float, optional
+        Seconds that a pause may last.
+
+    Raises
+    ------
+    DecodeError, LostError
+        As :meth:`Crew.take`.
+    """
+    arrived = [crew.take() for crew in crews]
+    if any(arrived):
+        backoff.reset()
+    else:
+        for crew in crews:
+            crew.look_after()
+        backoff.wait(most)
+    for crew in crews:
+        crew.employ()

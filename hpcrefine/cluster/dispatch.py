@@ -1,6 +1,6 @@
 """Sending rounds to the workers: header, plan, planes, most significant digit first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,6 +140,10 @@ class Dispatch:
         Of what.
     sharing : Sharing
         Which workers share memory with us, and what lies there.
+    held : int
+        Number of the planes of A that workers hold, if any do.
+    position : int
+        Place of the product in its stream.
 
     Attributes
     ----------
@@ -147,22 +151,35 @@ class Dispatch:
         What is on its way.
     """
 
-    def __init__(self, roster: Roster, plan: Plan, operands: Operands, sharing: Sharing) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        plan: Plan,
+        operands: Operands,
+        sharing: Sharing,
+        held: int = 0,
+        position: int = 0,
+    ) -> None:
         self._plan, self._operands, self._sharing = plan, operands, sharing
+        self._held, self._position = held, position
         self._have_right: set[int] = set()
         self.outbox = Outbox(roster)
 
-    def hand_out(self, rounds: Sequence[Round], held: int = 0) -> None:
+    def hand_out(
+        self, rounds: Sequence[Round], held: Mapping[int, Sequence[int]], *, gated: bool
+    ) -> None:
         """Send rounds to their workers: all plans, then plane by plane, encoded ones last.
 
         Parameters
         ----------
         rounds : sequence of Round
             What each worker gets.
-        held : int
-            Number of the planes of A that these workers hold; 0 if they are sent.
+        held : mapping of int to sequence of int
+            For each worker that holds planes of A, the tasks these are of; others are sent them.
+        gated : bool
+            Whether the tasks wait for START.
         """
-        sides = [self._announce(each, held) for each in rounds]
+        sides = [self._announce(each, held.get(each.rank), gated) for each in rounds]
         for digit in range(self._plan.digits):
             right_plane, left_plane = self._operands.right[digit], self._operands.left[digit]
             to = [(self.outbox, each.rank, round_tag(Tag.PLANE, each.number)) for each in rounds]
@@ -170,24 +187,27 @@ class Dispatch:
                 if right is not None:
                     right.send_plain(*way, right_plane)
                     right.send_combined(*way, right_plane)
-                if not held:
+                if left is not None:
                     left.send_plain(*way, left_plane)
-            if not held:
-                for way, (left, _) in zip(to, sides, strict=True):
+            for way, (left, _) in zip(to, sides, strict=True):
+                if left is not None:
                     left.send_combined(*way, left_plane)
 
-    def _announce(self, each: Round, held: int) -> tuple[Side, Side | None]:
+    def _announce(
+        self, each: Round, held: Sequence[int] | None, gated: bool
+    ) -> tuple[Side | None, Side | None]:
         plan, code, rank = self._plan, self._plan.code, each.rank
         shared = self._sharing.arrays_for(rank) is not None
         tasks = [a.task for a in each.assignments]
-        left = Side(plan.left, [code.left(t) for t in tasks], shared=shared)
+        lefts = [code.left(t) for t in (tasks if held is None else held)]
+        left = Side(plan.left, lefts, shared=shared)
         right = Side(plan.right, [code.right(t) for t in tasks], shared=shared)
         again = rank in self._have_right and code.grid.inner == code.grid.columns == 1
         self._have_right.add(rank)
         units = {a.unit for a in each.assignments}
         cells = [(u.index, i, j) for u in plan.units if u.index in units for i, j in u.minijobs]
         tables = [
-            np.empty(0, BLOCK) if held else left.table(),
+            np.empty(0, BLOCK) if held is not None else left.table(),
             np.empty(0, BLOCK) if again else right.table(),
             np.array(cells, MINIJOB),
             self._task_table(each, left, right),
@@ -195,13 +215,15 @@ class Dispatch:
         in_place = any(a.place is None for a in each.assignments)
         segments = np.empty(0, SEGMENT)
         if shared:
-            segments = self._sharing.table(left=not held, results=in_place)
+            segments = self._sharing.table(left=held is None, results=in_place)
         values = len(self._sharing.values) if in_place else 0
         refiner = self._operands.refiner
         announcement = header(
             Command.JOB,
             job=each.job,
             round=each.number,
+            gated=gated,
+            position=self._position,
             digits=plan.digits,
             digit_bits=plan.digit_bits,
             top=refiner.top if refiner else 0,
@@ -215,7 +237,7 @@ class Dispatch:
             tasks=len(tasks),
             segments=len(segments),
             values=values,
-            held=held,
+            held=0 if held is None else self._held,
         )
         self.outbox.send(as_bytes(announcement), rank, Tag.COMMAND)
         tables.append(segments)
@@ -224,7 +246,7 @@ class Dispatch:
         for table in tables:
             if len(table):
                 self.outbox.send(as_bytes(table), rank, round_tag(Tag.PLAN, each.number))
-        return left, None if again else right
+        return None if held is not None else left, None if again else right
 
     def _task_table(self, each: Round, left: Side, right: Side) -> NDArray[np.void]:
         plan, code = self._plan, self._plan.code

@@ -73,6 +73,7 @@ class Misbehaviour:
     def after(
         self,
         job: int,
+        position: int,
         place: tuple[int, int],
         digit_products: float,
         result: NDArray[Any],
@@ -84,6 +85,8 @@ class Misbehaviour:
         ----------
         job : int
             The product.
+        position : int
+            Its place in a stream.
         place : (int, int)
             Unit and task.
         digit_products : float
@@ -101,7 +104,7 @@ class Misbehaviour:
         self._done[place] += 1
         elapsed = MPI.Wtime() - start
         service = self._draws.service(faults, job, *place, attempt, digit_products)
-        seconds = max(elapsed, service) * faults.slowdown
+        seconds = max(elapsed, service) * faults.slowness(position)
         time.sleep(max(0.0, seconds - elapsed) + self._pause())
         if faults.kill_after is not None and self._tasks >= faults.kill_after:
             die()

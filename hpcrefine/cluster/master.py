@@ -1,7 +1,8 @@
 """One product on the cluster: nonblocking collection, purge, repair, resolutions."""
 
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,7 +11,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from hpcrefine.cluster.backoff import Backoff
-from hpcrefine.cluster.crew import Crew, Work
+from hpcrefine.cluster.crew import Crew, Work, collect
 from hpcrefine.resolution.bounds import Bound
 
 Floats = NDArray[np.float64]
@@ -80,28 +81,58 @@ class Product(Iterator[Resolution]):
         Error bound of each layer.
     start : float
         ``MPI.Wtime()`` at the job's start.
+    gated : bool
+        Whether the workers wait for :meth:`begin`.
 
     Attributes
     ----------
+    ranks : tuple of int
+        The plan's workers.
+    layered : bool
+        Whether it is made of digits; else it is one product in float64.
+    estimates : Estimates or None
+        What was known of the workers when it was planned.
+    attend : callable
+        Takes what has arrived, or pauses; called while a resolution is waited for.
+    expired : callable
+        Says whether the product's time is over: then what is not delivered is given up.
     delivered : list of float
         When each layer was handed out, in seconds since the job's start.
     """
 
-    def __init__(self, work: Work, bounds: tuple[Bound, ...], start: float) -> None:
+    def __init__(
+        self, work: Work, bounds: tuple[Bound, ...], start: float, *, gated: bool = False
+    ) -> None:
         self.plan, self.job, self.start, self.bounds = work.plan, work.job, start, bounds
-        self._crew = Crew(work)
+        self.ranks, self.estimates = tuple(work.ranks), work.estimates
+        self.layered = work.operands.refiner is not None
+        self.crew = Crew(work)
         self._prepared = self._clock()
-        self._crew.begin()
+        self.crew.begin(gated=gated)
+        self.attend: Callable[[Backoff], None] = lambda backoff: collect([self.crew], backoff)
+        self.expired: Callable[[], bool] = lambda: False
         self._next = 0
         self.delivered: list[float] = []
         self._in_flight = True
         self._log: dict[tuple[int, int, int], TaskLog] | None = None
 
+    def begin(self, start: float) -> None:
+        """Let the workers of a gated product begin; what was done before costs no time of it.
+
+        Parameters
+        ----------
+        start : float
+            ``MPI.Wtime()`` from which on its times count.
+        """
+        self._prepared = max(0.0, self.start + self._prepared - start)
+        self.start = start
+        self.crew.start()
+
     def __iter__(self) -> Iterator[Resolution]:
         """Yield the resolutions; a loop that is left early closes the product at once."""
         try:
-            while self._to_come:
-                yield self._deliver()
+            while self._to_come and (resolution := self._deliver()):
+                yield resolution
         finally:
             self.close()
 
@@ -111,30 +142,33 @@ class Product(Iterator[Resolution]):
         Raises
         ------
         StopIteration
-            After the last resolution, or once closed.
+            After the last resolution, or once closed or expired.
         DecodeError
             If decoded results fail their check.
         LostError
             If no worker is left that could compute what is missing.
         """
-        if not self._to_come:
+        resolution = self._deliver() if self._to_come else None
+        if resolution is None:
             self.close()
             raise StopIteration
-        return self._deliver()
+        return resolution
 
     @property
     def _to_come(self) -> bool:
-        return self._crew.open and self._next < len(self.plan.layers)
+        return self.crew.open and self._next < len(self.plan.layers)
 
-    def _deliver(self) -> Resolution:
-        layer, assembly = self._next, self._crew.assembly
+    def _deliver(self) -> Resolution | None:
+        layer, assembly = self._next, self.crew.assembly
         backoff = Backoff()
         try:
-            while not assembly.complete(layer):
-                self._crew.collect(backoff)
+            while not (expired := self.expired()) and not assembly.complete(layer):
+                self.attend(backoff)
         except BaseException:
             self.close()
             raise
+        if expired:
+            return None
         self._next += 1
         last = self._next == len(self.plan.layers)
         value = assembly.hand_out(layer, last=last)
@@ -158,13 +192,18 @@ class Product(Iterator[Resolution]):
 
     def close(self) -> None:
         """Give up what has not been delivered; the workers drop its tasks."""
-        self._crew.dismiss()
+        self.crew.dismiss()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is closed and nothing of it is in flight."""
+        return self.crew.ended
 
     def settle(self) -> None:
         """Close, and wait until nothing of this product is in flight; complete the log."""
         self.close()
         if self._in_flight:
-            self._crew.settle()
+            self.crew.settle()
             self._in_flight = False
 
     @property
@@ -173,7 +212,7 @@ class Product(Iterator[Resolution]):
         if self._log is not None:
             return self._log
         found = {}
-        for each in self._crew.rounds:
+        for each in self.crew.rounds:
             columns = (each.received - self.start).tolist(), each.seconds.tolist(), each.status
             for given, received, seconds, status in zip(each.assignments, *columns, strict=True):
                 found[given.unit, given.task, given.attempt] = TaskLog(
@@ -184,6 +223,21 @@ class Product(Iterator[Resolution]):
         if not self._in_flight:
             self._log = found
         return found
+
+    def times(self, most: int) -> Iterator[tuple[int, float]]:
+        """Yield worker and seconds per digit product of computed tasks; it must be settled.
+
+        Parameters
+        ----------
+        most : int
+            How many of the last tasks of each round are looked at.
+        """
+        for each in self.crew.rounds:
+            spent = each.seconds[-most:].sum(axis=1).tolist()
+            for given, seconds in zip(each.assignments[-most:], spent, strict=True):
+                if not math.isnan(seconds):
+                    cells = len(self.plan.units[given.unit].minijobs)
+                    yield each.rank, seconds / (cells * self.plan.task_cost(given.task))
 
     def fates(self, layer: int) -> dict[str, int]:
         """Count the tasks of a layer that were used, late, purged and lost (or found wrong)."""
@@ -202,8 +256,8 @@ class Product(Iterator[Resolution]):
     @property
     def traffic(self) -> tuple[int, int]:
         """Bytes sent and received by messages."""
-        received = sum(each.received_bytes for each in self._crew.rounds)
-        return self._crew.outbox.nbytes, received
+        received = sum(each.received_bytes for each in self.crew.rounds)
+        return self.crew.outbox.nbytes, received
 
     def phases(self, layer: int) -> dict[str, float]:
         """Say where the time of a delivered layer went; the product must be settled.
@@ -235,7 +289,7 @@ class Product(Iterator[Resolution]):
 
     def efforts(self, layer: int) -> dict[str, float]:
         """Return the master's seconds of ``decoding`` and of ``checking`` results of a layer."""
-        crew = self._crew
+        crew = self.crew
         return {"decoding": crew.assembly.decoding[layer], "checking": crew.checking[layer]}
 
     def integers(self, layer: int) -> dict[int, NDArray[np.int64]]:
@@ -251,7 +305,7 @@ class Product(Iterator[Resolution]):
         RuntimeError
             If they were not kept.
         """
-        return self._crew.assembly.integers(layer)
+        return self.crew.assembly.integers(layer)
 
     def _clock(self) -> float:
         return MPI.Wtime() - self.start

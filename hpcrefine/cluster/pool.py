@@ -1,37 +1,38 @@
 """The public handle: workers serve in it, rank 0 multiplies with it."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
 import mpi4py
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from hpcrefine.cluster.commons import Commons
-from hpcrefine.cluster.crew import Work
-from hpcrefine.cluster.dispatch import Operands, Outbox
+from hpcrefine.cluster.dispatch import Outbox
 from hpcrefine.cluster.faults import order
 from hpcrefine.cluster.inventory import configure_workers, mpi_library
 from hpcrefine.cluster.leaving import abort, end_without_goodbye
 from hpcrefine.cluster.master import Product
+from hpcrefine.cluster.products import Products
 from hpcrefine.cluster.protocol import MASTER, Command, Tag
-from hpcrefine.cluster.request import Cut, Wanted, check_operands, shared_arrays
+from hpcrefine.cluster.request import Cut, Wanted, check_operands, read_options
 from hpcrefine.cluster.resident import Resident, hold
 from hpcrefine.cluster.roster import Roster
-from hpcrefine.cluster.shared import SharedArrays, Sharing
+from hpcrefine.cluster.shared import SharedArrays
+from hpcrefine.cluster.stream import Stream
+from hpcrefine.cluster.supply import Preparation, Supply
 from hpcrefine.cluster.worker import Worker
-from hpcrefine.codes import make_code
-from hpcrefine.codes.freivalds import Freivalds
 from hpcrefine.errors import InputError, LostError
 from hpcrefine.faults import Faults
 from hpcrefine.resolution.bounds import Bound
-from hpcrefine.resolution.digits import Array, Quantised, check_matrix, quantise
+from hpcrefine.resolution.digits import Array, Quantised, check_matrix
 from hpcrefine.resolution.layers import Layer, layering
-from hpcrefine.resolution.refine import Refiner
-from hpcrefine.schedule.plan import Plan, make_plan
+from hpcrefine.schedule.estimates import Estimator
+from hpcrefine.schedule.split import Split
+from hpcrefine.schedule.terms import Terms
 
 SHARED_MEMORY_VARIABLE = "HPCREFINE_SHARED_MEMORY"
 
@@ -81,8 +82,9 @@ class Pool:
         self._outbox = Outbox(self._roster)
         self._commons = Commons(self._comm, self._roster, self._outbox)
         self._configured = False
-        self._product: Product | None = None
-        self._jobs = self._holdings = 0
+        self._products = Products(self._comm, self._roster, self._commons)
+        self._last: Product | Stream | None = None
+        self._holdings = 0
 
     @property
     def size(self) -> int:
@@ -98,6 +100,23 @@ class Pool:
     def roster(self) -> Roster:
         """Who died, went silent or lied so far."""
         return self._roster
+
+    @property
+    def estimates(self) -> Estimator:
+        """How fast the workers of ranks 1, 2, .. are, as far as seen."""
+        return self._products.estimates
+
+    def estimate(self, forgetting: float = 0.98, prior: ArrayLike | None = None) -> None:
+        """Begin to estimate anew how fast workers are, for the split ``optimal``.
+
+        Parameters
+        ----------
+        forgetting : float
+            What an observed time counts for after each further one; above 0, at most 1.
+        prior : array_like, shape (workers,), optional
+            Seconds per digit product that are expected.
+        """
+        self._products.estimate(forgetting, prior)
 
     def guard(self, *, timeout: float | None = None, lies: int = 3) -> None:
         """Say what is held against a worker.
@@ -235,7 +254,7 @@ class Pool:
         tasks: int | None = None,
         redundancy: float = 1.0,
         unit: str = "layer",
-        split: str = "uniform",
+        split: str | Split = "uniform",
         survive: int = 0,
         keep_integers: bool = False,
         verify: str = "none",
@@ -266,8 +285,8 @@ class Pool:
             Omega; ceil(Omega K) tasks are computed.
         unit : {"layer", "minijob"}
             What is cut into K tasks.
-        split : {"uniform"}
-            Load split.
+        split : str or Split
+            Load split: uniform, optimal (by the times of earlier products' tasks) or dynamic.
         survive : int
             Workers whose loss must leave all recoverable.
         keep_integers : bool
@@ -289,24 +308,17 @@ class Pool:
         """
         start = self._begin()
         check_operands(a, b)
-        cut = Cut(digits, digit_bits, scale, code, tasks, redundancy, split, survive)
+        cut = Cut(digits, digit_bits, scale, code, tasks, redundancy, Split.of(split), survive)
         wanted = Wanted(
             layers, truncate, tolerance, relative_tolerance, unit, keep_integers, verify
         )
-        left = self._quantise(a, cut, axis=1, name="a")
+        left = cut.quantise(a, "a", self._commons.team)
         right, layered, bounds = self._prepare(left, b, cut, wanted)
         ranks = self._roster.usable
-        plan = make_plan(
-            (*left.shape, b.shape[1]),
-            layered,
-            cut.make_code(left.shape[0], len(ranks)),
-            len(ranks),
-            digit_bits=left.digit_bits,
-            unit=unit,
-            split=split,
-            survive=survive,
+        plan = self._products.plan((*left.shape, b.shape[1]), layered, ranks, cut, unit)
+        return self._keep(
+            self._products.multiply(start, plan, ranks, (left, right), bounds, wanted)
         )
-        return self._multiply(start, plan, ranks, (left, right), bounds, wanted, held=0)
 
     def resident(
         self,
@@ -318,7 +330,7 @@ class Pool:
         code: str = "uncoded",
         tasks: int | None = None,
         redundancy: float = 1.0,
-        split: str = "uniform",
+        split: str | Split = "uniform",
         survive: int = 0,
     ) -> Resident:
         """Hand the workers a left operand that they keep for many products.
@@ -337,24 +349,16 @@ class Pool:
         """
         self._begin()
         check_matrix(a, "a")
-        cut = Cut(digits, digit_bits, scale, code, tasks, redundancy, split, survive)
-        left = self._quantise(a, cut, axis=1, name="a")
+        cut = Cut(digits, digit_bits, scale, code, tasks, redundancy, Split.of(split), survive)
+        left = cut.quantise(a, "a", self._commons.team)
         every, ranks = layering("square", left.digits), self._roster.usable
-        made = cut.make_code(left.shape[0], len(ranks))
-        if made.grid.inner > 1 or made.grid.columns > 1:
+        grid = cut.make_code(left.shape[0], len(ranks)).grid
+        if grid.inner > 1 or grid.columns > 1:
             raise InputError(
                 f"[code] scheme: found {code} for a resident operand, expected one that leaves b "
                 "whole"
             )
-        plan = make_plan(
-            (*a.shape, 1),
-            every,
-            made,
-            len(ranks),
-            digit_bits=left.digit_bits,
-            split=split,
-            survive=survive,
-        )
+        plan = self._products.plan((*a.shape, 1), every, ranks, cut)
         self._holdings += 1
         sharing = self._commons.sharing()
         sharing.publish(SharedArrays(left.planes, None, [], []))
@@ -378,24 +382,79 @@ class Pool:
         """
         start = self._begin()
         check_operands(a, b)
-        shape = (a.shape[0], a.shape[1], b.shape[1])
-        ranks = self._roster.usable
-        code = make_code("uncoded", min(len(ranks) if tasks is None else tasks, a.shape[0]))
-        plan = make_plan(shape, (Layer(0, ((0, 0),), 1.0),), code, len(ranks))
-        unknown = (Bound(np.nan, np.nan),)
-        sharing = self._commons.sharing()
-        left, right = (self._commons.as_float64(matrix)[None] for matrix in (a, b))
-        values = [sharing.empty((shape[0], shape[2]), np.float64)] if sharing.ranks else []
-        sharing.publish(SharedArrays(left, right, values, []))
-        operands = Operands(left, right, None)
-        return self._start(plan, ranks, operands, sharing, unknown, start)
+        return self._keep(self._products.oneshot(start, self._roster.usable, a, b, tasks))
 
     def multiply_resident(self, a: Resident, b: Array, wanted: Wanted) -> Product:
         """Multiply by an operand at the workers; :meth:`Resident.matmul` is the way to it."""
         start = self._begin()
         right, layers, bounds = self._prepare(a.left, b, a.cut, wanted)
         plan = a.plan.with_layers((*a.left.shape, b.shape[1]), layers, wanted.unit)
-        return self._multiply(start, plan, a.ranks, (a.left, right), bounds, wanted, a.number)
+        plan, ranks = self._products.deal(plan, a.ranks)
+        pair = a.left, right
+        return self._keep(
+            self._products.multiply(start, plan, ranks, pair, bounds, wanted, held=a.number)
+        )
+
+    def stream(
+        self,
+        operands: Iterable[Array | tuple[Array, Array]],
+        arrivals: ArrayLike,
+        *,
+        a: Resident | None = None,
+        deadline: float | None = None,
+        policy: str = "queue",
+        oneshot: bool = False,
+        **options: Any,
+    ) -> Stream:
+        """Multiply for jobs that arrive one after the other and wait in one queue.
+
+        Parameters
+        ----------
+        operands : iterable
+            For each job what it brings: its right operand, where ``a`` is the left one of all, or
+            both. They are drawn from it in a thread, one job ahead, and must then stay as they are.
+        arrivals : array_like, shape (jobs,)
+            When each job arrives, in seconds since the stream begins, ascending.
+        a : Resident, optional
+            A left operand at the workers. With a split that is not uniform they hold all of it.
+        deadline : float, optional
+            Seconds that a job may take.
+        policy : {"queue", "strict"}
+            What ends at the deadline, see :class:`hpcrefine.schedule.terms.Terms`.
+        oneshot : bool
+            Multiply in float64, all or nothing; other options are then ``tasks`` alone.
+        **options
+            Those of :meth:`matmul`, or of :meth:`Resident.matmul` with ``a``.
+
+        Returns
+        -------
+        Stream
+            An iterator of :class:`~hpcrefine.cluster.stream.StreamedJob`, each an iterator of
+            resolutions. The pool's next product first waits until nothing of it is in flight.
+
+        Raises
+        ------
+        InputError
+            If options are wrong; operands are checked when their job is prepared.
+
+        Examples
+        --------
+        >>> with pool.stream(batches, arrivals, a=weights) as stream:       # doctest: +SKIP
+        ...     for job in stream:
+        ...         for r in job:
+        ...             print(job.position, r.layer, r.error_bound)
+        """
+        self._begin()
+        terms = Terms(np.array(arrivals, np.float64), deadline, policy)
+        if oneshot:
+            prepare: Callable[[Any], Preparation] = self._products.plain(**options)
+        elif a is not None:
+            prepare = self._products.beside(a, Wanted(**options))
+        else:
+            prepare = self._products.paired(*read_options(options))
+        supply = Supply(operands, prepare)
+        self._last = stream = Stream(terms, supply, self._roster, self._products.learn)
+        return stream
 
     def release(self, number: int) -> None:
         """Let the workers drop a resident operand; :meth:`Resident.release` is the way to it."""
@@ -403,66 +462,31 @@ class Pool:
         self._outbox.command(Command.RELEASE, self._roster.living, held=number)
 
     def settle(self) -> None:
-        """Wait until nothing of the last product is in flight."""
-        if self._product is not None:
-            self._product.settle()
+        """Wait until nothing of the last product or stream is in flight."""
+        if self._last is not None:
+            self._last.settle()
+            if isinstance(self._last, Product):
+                self._products.learn(self._last)
+            self._last = None
         self._outbox.flush()
+
+    def _keep(self, product: Product) -> Product:
+        self._last = product
+        return product
 
     def _begin(self) -> float:
         self.settle()
-        self._product = None
         self._roster.poll()
         self._ready()
         self._roster.require()
-        self._jobs += 1
         return MPI.Wtime()
 
     def _ready(self) -> None:
         if not self._configured:
             self.configure(*self._configuration)
 
-    def _quantise(self, matrix: Array, cut: Cut, *, axis: int, name: str) -> Quantised:
-        digits, bits, team = cut.digits, cut.digit_bits, self._commons.team
-        return quantise(matrix, digits, bits, axis=axis, scale=cut.scale, team=team, name=name)
-
     def _prepare(
         self, left: Quantised, b: Array, cut: Cut, wanted: Wanted
     ) -> tuple[Quantised, tuple[Layer, ...], tuple[Bound, ...]]:
-        right = self._quantise(b, cut, axis=0, name="b")
+        right = cut.quantise(b, "b", self._commons.team)
         return right, *wanted.choose(left, right)
-
-    def _multiply(
-        self,
-        start: float,
-        plan: Plan,
-        ranks: Sequence[int],
-        pair: tuple[Quantised, Quantised],
-        bounds: tuple[Bound, ...],
-        wanted: Wanted,
-        held: int,
-    ) -> Product:
-        left, right = pair
-        sharing, checker = self._commons.sharing(), None
-        if sharing.ranks:
-            sharing.publish(shared_arrays(sharing, plan, left.planes, right.planes, wanted))
-        if wanted.verify == "freivalds":
-            checker = Freivalds(plan.code, left.planes, right.planes, plan.digit_bits)
-        operands = Operands(left.planes, right.planes, Refiner.of(left, right))
-        return self._start(plan, ranks, operands, sharing, bounds, start, held, checker)
-
-    def _start(
-        self,
-        plan: Plan,
-        ranks: Sequence[int],
-        operands: Operands,
-        sharing: Sharing,
-        bounds: tuple[Bound, ...],
-        start: float,
-        held: int = 0,
-        checker: Freivalds | None = None,
-    ) -> Product:
-        work = Work(
-            self._comm, self._roster, self._jobs, plan, ranks, operands, sharing, held, checker
-        )
-        self._product = Product(work, bounds, start)
-        return self._product

@@ -35,8 +35,12 @@ What a worker is to do for a product comes in one JOB or several, its *rounds*: 
 the plan gives it, further ones with copies of tasks that others did not finish. PLAN, PLANE,
 RESULT, DONE and REPORT of a round have a tag of their own (:func:`round_tag`), so that rounds do
 not wait for each other. A worker takes commands between tasks, and of all its tasks does the one of
-the lowest unit first. It ends a round when all its planes have arrived, all its replies have left
-and its report is sent; the next product begins when all rounds have ended.
+the lowest unit of the oldest product first. It ends a round when all its planes have arrived, all
+its replies have left and its report is sent.
+
+Products overlap in streams alone: the plan and the planes of the next one may come early, in a JOB
+that is ``gated``; its tasks are begun after START. Otherwise the next product begins when all
+rounds have ended.
 
 Shared memory is ordered by messages: the master writes planes before it says that they stand, and
 reads results after the reply that announces them.
@@ -85,6 +89,8 @@ class Command(IntEnum):
     """Let go of the planes ``held``."""
     FAULTS = 9
     """From now on behave as the text says that follows, of ``length`` bytes."""
+    START = 10
+    """Begin the tasks of job ``job``, whose rounds so far were gated."""
 
 
 HEADER = np.dtype(
@@ -92,6 +98,8 @@ HEADER = np.dtype(
         ("command", "i8"),
         ("job", "i8"),
         ("round", "i8"),
+        ("gated", "i8"),  # wait for START
+        ("position", "i8"),  # place of the job in its stream
         ("unit", "i8"),
         ("task", "i8"),
         ("digits", "i8"),

@@ -1,7 +1,9 @@
 """What is asked of a product, checked and turned into layers, bounds, a code and shared arrays."""
 
 import operator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +12,10 @@ from hpcrefine.cluster.shared import SharedArrays, Sharing
 from hpcrefine.codes import Code, make_code
 from hpcrefine.errors import InputError
 from hpcrefine.resolution.bounds import Bound, error_bounds
-from hpcrefine.resolution.digits import Array, Quantised, check_matrix
+from hpcrefine.resolution.digits import Array, Quantised, Team, check_matrix, quantise
 from hpcrefine.resolution.layers import Layer, layering
 from hpcrefine.schedule.plan import Plan
+from hpcrefine.schedule.split import Split
 
 CHECKS = ("none", "freivalds")
 _MOST_TASKS = 4  # for each worker
@@ -23,14 +26,20 @@ _FAST_ROWS = 2048  # a GEMM of so many rows runs at full speed
 class Cut:
     """How the left operand is cut into digits and tasks; as in :meth:`Pool.matmul`."""
 
-    digits: int
-    digit_bits: int
-    scale: str
-    code: str
-    tasks: int | None
-    redundancy: float
-    split: str
-    survive: int
+    digits: int = 2
+    digit_bits: int = 8
+    scale: str = "row"
+    code: str = "uncoded"
+    tasks: int | None = None
+    redundancy: float = 1.0
+    split: Split = Split("uniform")  # noqa: RUF009 (frozen)
+    survive: int = 0
+
+    def quantise(self, matrix: Array, name: str, team: Team | None = None) -> Quantised:
+        """Cut operand ``a`` or ``b`` into digits."""
+        axis = 1 if name == "a" else 0
+        digits, bits = self.digits, self.digit_bits
+        return quantise(matrix, digits, bits, axis=axis, scale=self.scale, team=team, name=name)
 
     def make_code(self, rows: int, workers: int) -> Code:
         """Return the code, with a number of tasks that suits the rows if none was given.
@@ -53,12 +62,12 @@ class Cut:
 class Wanted:
     """Which layers are wanted and what is kept of them; as in :meth:`Pool.matmul`."""
 
-    layers: str
-    truncate: int | None
-    tolerance: float | None
-    relative_tolerance: float | None
-    unit: str
-    keep_integers: bool
+    layers: str = "antidiagonal"
+    truncate: int | None = None
+    tolerance: float | None = None
+    relative_tolerance: float | None = None
+    unit: str = "layer"
+    keep_integers: bool = False
     verify: str = "none"
 
     def __post_init__(self) -> None:
@@ -81,6 +90,21 @@ class Wanted:
             if enough or (relative is not None and bound.relative <= relative):
                 return layers[:count], bounds[:count]
         return layers, bounds
+
+
+def read_options(options: Mapping[str, Any]) -> tuple[Cut, Wanted]:
+    """Sort options of :meth:`Pool.matmul` by what they are about.
+
+    Raises
+    ------
+    TypeError
+        If there is no such option.
+    """
+    about_cut = {field.name for field in fields(Cut)}
+    cut = {name: value for name, value in options.items() if name in about_cut}
+    cut["split"] = Split.of(cut.get("split", "uniform"))
+    rest = {name: value for name, value in options.items() if name not in about_cut}
+    return Cut(**cut), Wanted(**rest)
 
 
 def check_operands(a: Array, b: Array) -> None:
@@ -114,8 +138,8 @@ def shared_arrays(
     refines; so it does where a code cuts columns.
     """
     rows, columns = plan.shape[0], plan.shape[2]
-    code, whole = plan.code, plan.code.grid.inner == plan.code.grid.columns == 1
-    redundant = not code.certain or wanted.verify != "none"
+    whole = plan.code.grid.inner == plan.code.grid.columns == 1
+    redundant = not plan.certain or wanted.verify != "none"
     values = []
     if whole and not redundant:
         values = [sharing.empty((rows, columns), np.float64) for _ in plan.layers]

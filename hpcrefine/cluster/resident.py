@@ -124,7 +124,7 @@ def hold(
     """
     outbox, sides = Outbox(roster), {}
     for worker, rank in enumerate(ranks):
-        tasks = [task for task, owner in enumerate(plan.owners) if owner == worker]
+        tasks = plan.held_by(worker)
         if not tasks:
             continue
         shared = sharing.arrays_for(rank) is not None

@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import socket
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +78,7 @@ class Roster:
         self._lied: dict[int, int] = {}
         self._processes: dict[int, tuple[str, int]] = {}
         self._kept: list[Any] = []
+        self._rounds: Counter[int] = Counter()
         self._buffer = np.empty(0, np.uint8)
 
     def watch(self) -> None:
@@ -107,6 +109,11 @@ class Roster:
     def gone(self, rank: int) -> bool:
         """Say whether a worker answers no more."""
         return rank in self._gone
+
+    def next_round(self, rank: int) -> int:
+        """Return a number for the next round of tasks of a worker."""
+        self._rounds[rank] += 1
+        return self._rounds[rank] - 1
 
     def require(self) -> None:
         """Raise LostError if no worker is left.

@@ -44,7 +44,7 @@ class Round:
     roster : Roster
         Learns of workers that died.
     rank, number : int
-        The worker; which of its rounds for this product it is.
+        The worker; which of its rounds it is.
     assignments : list of Assignment
         The tasks, in the order of computation.
     job : int
@@ -94,6 +94,7 @@ class Round:
         self._status = MPI.Status()
         self._listen()
         self._report = comm.Irecv(self.seconds, rank, self._tag(Tag.REPORT))
+        self._reported = False
         self.received_bytes = 0
 
     def poll(self) -> tuple[list[int], list[bool]]:
@@ -128,6 +129,14 @@ class Round:
         """Note that a task was answered, and what became of it."""
         self.status[at] = status
         self.owed -= 1
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it is to come: all replies and the report are in."""
+        if self._reported or self._roster.gone(self.rank):
+            return not self.owed
+        self._reported = not self.owed and self._test(self._report)
+        return self._reported
 
     def settle(self) -> None:
         """Wait for the report that closes the round; all replies must be in."""

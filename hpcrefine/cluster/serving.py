@@ -64,6 +64,11 @@ class Purged:
         """Drop a task of a unit; all tasks, all units, if negative."""
         self._tasks.add((max(unit, ALL), max(task, ALL)))
 
+    @property
+    def everything(self) -> bool:
+        """Whether nothing of the product is wanted."""
+        return (ALL, ALL) in self._tasks
+
     def holds(self, unit: int, tasks: Sequence[int]) -> bool:
         """Say whether none of these tasks of a unit is wanted."""
         if not self._tasks:
@@ -99,6 +104,8 @@ class Serving:
 
     Attributes
     ----------
+    job : int
+        The product.
     right : BlockPlanes
         Planes of B, for later rounds.
     """
@@ -117,6 +124,7 @@ class Serving:
         faults: Misbehaviour | None,
     ) -> None:
         self._comm, self._header, self._number = comm, header, int(header["round"])
+        self.job = int(header["job"])
         self._floating = bool(header["floating"])
         self._kernel = None if self._floating else kernel
         self._purged, self._scratch, self._faults = purged, scratch, faults
@@ -147,6 +155,10 @@ class Serving:
     def unit(self) -> int:
         """Unit of the next task; beyond all if there is none."""
         return int(self._tasks["unit"][self._runs[0].start]) if self._runs else 1 << 62
+
+    def may_begin(self, started: int) -> bool:
+        """Say whether its tasks may be done, or dropped, when that product was started last."""
+        return self.job <= started or self._purged.everything
 
     def progress(self) -> bool:
         """Take planes that have arrived; say whether all have."""
@@ -188,7 +200,8 @@ class Serving:
         if self._faults is not None:
             place = int(self._tasks["unit"][run.start]), int(self._tasks["task"][run.start])
             size = self._digit_products(run)
-            result = self._faults.after(int(self._header["job"]), place, size, result, start)
+            position = int(self._header["position"])
+            result = self._faults.after(self.job, position, place, size, result, start)
         computed = MPI.Wtime()
         self._refine(run, result)
         refined = MPI.Wtime()

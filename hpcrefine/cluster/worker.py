@@ -26,6 +26,22 @@ from hpcrefine.kernels import Kernel, choose_kernel
 _POLLING_SHARE = 0.02  # of the time of a task, for what is still on its way
 
 
+class _Product:
+    """What the rounds of a product have in common.
+
+    Attributes
+    ----------
+    purged : Purged
+        What need not be done.
+    right : BlockPlanes or None
+        Planes of B that came with the first round.
+    """
+
+    def __init__(self) -> None:
+        self.purged = Purged()
+        self.right: BlockPlanes | None = None
+
+
 class Worker:
     """Serves the master until told to stop.
 
@@ -47,10 +63,9 @@ class Worker:
         self._header = np.zeros(1, HEADER)
         self._command: MPI.Request | None = None
         self._stopped = False
-        self._job = 0
+        self._started = 0
         self._rounds: list[Serving] = []
-        self._purged = Purged()
-        self._right: BlockPlanes | None = None
+        self._products: dict[int, _Product] = {}
 
     def serve(self) -> None:
         """Take commands and do tasks until STOP."""
@@ -78,10 +93,12 @@ class Worker:
         match command:
             case Command.CONFIGURE:
                 self._configure(header["text"].decode())
-            case Command.PURGE if header["job"] == self._job:
-                self._purged.add(int(header["unit"]), int(header["task"]))
+            case Command.PURGE if product := self._products.get(int(header["job"])):
+                product.purged.add(int(header["unit"]), int(header["task"]))
             case Command.JOB:
                 self._begin(header)
+            case Command.START:
+                self._started = int(header["job"])
             case Command.SURVEY:
                 answer(self._comm, header, self._memory)
             case Command.HOLD:
@@ -100,28 +117,35 @@ class Worker:
         self._command = self._comm.Irecv(as_bytes(self._header), MASTER, Tag.COMMAND)
 
     def _begin(self, header: np.void) -> None:
-        """Begin a round; the first of a product lets go of what is left of the one before."""
-        if header["job"] != self._job:
-            self._job, self._purged, self._right = int(header["job"]), Purged(), None
+        """Begin a round; the first of a product lets go of those that get no more rounds."""
+        job = int(header["job"])
+        if job not in self._products:
+            busy = {each.job for each in self._rounds} | set([*self._products][-1:])
+            self._products = {j: each for j, each in self._products.items() if j in busy}
+            self._products[job] = _Product()
+        if not header["gated"]:
+            self._started = max(self._started, job)
+        product = self._products[job]
         begun = Serving(
             self._comm,
             header,
             kernel=self._kernel,
             memory=self._memory,
             held=self._held.get(int(header["held"])),
-            right=None if header["right"] else self._right,
-            purged=self._purged,
+            right=None if header["right"] else product.right,
+            purged=product.purged,
             scratch=self._scratch,
             faults=self._faults,
         )
-        self._right = begun.right
+        product.right = begun.right
         self._rounds.append(begun)
 
     def _work(self) -> bool:
-        """Do a task of the lowest unit for which all is here; say whether there was any."""
+        """Do the first task for which all is here; say whether there was any."""
         self._rounds = [each for each in self._rounds if not each.finish()]
+        ready = [each for each in self._rounds if each.may_begin(self._started)]
         start = MPI.Wtime()
-        if not any(each.step() for each in sorted(self._rounds, key=lambda each: each.unit)):
+        if not any(each.step() for each in sorted(ready, key=lambda each: (each.job, each.unit))):
             return False
         # Large messages move only while both ends call MPI.
         until = MPI.Wtime() + _POLLING_SHARE * (MPI.Wtime() - start)

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, Strict, ValidationInfo, model_valida
 
 from hpcrefine.errors import InputError
 from hpcrefine.job.base import Section, complaint, rule
-from hpcrefine.schedule.arrivals import read_arrivals
+from hpcrefine.schedule.arrivals import Times, arrival_times, read_arrivals
 
 _PATTERNS = ("poisson", "periodic")
 
@@ -73,6 +73,17 @@ class StreamSection(Section):
             if self.jobs > there:
                 raise rule("jobs", f"at most {there}, the times in {self.arrivals}")
         return self
+
+    def times(self, rng: np.random.Generator) -> Times:
+        """Return when the jobs arrive, in seconds, shape (jobs,)."""
+        if self.rate is None or self.jobs is None:
+            return read_arrivals(Path(self.arrivals))[: self.jobs]
+        return arrival_times(self.arrivals, self.jobs, self.rate, rng)
+
+    @property
+    def length(self) -> int:
+        """How many jobs there are."""
+        return len(read_arrivals(Path(self.arrivals))) if self.jobs is None else self.jobs
 
 
 class SimulatedService(Section):

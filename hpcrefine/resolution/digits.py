@@ -70,6 +70,16 @@ class Quantised:
     exponents: NDArray[np.int64]
     residuals: NDArray[np.float64]
 
+    def rows(self, chosen: NDArray[np.integer]) -> "Quantised":
+        """Return some rows of a left operand."""
+        return Quantised(
+            self.planes[:, chosen],
+            self.digit_bits,
+            self.axis,
+            self.exponents[chosen],
+            self.residuals[:, chosen],
+        )
+
     @property
     def digits(self) -> int:
         """Number of digit planes."""

@@ -30,6 +30,11 @@ def arrival_times(pattern: str, jobs: int, rate: float, rng: np.random.Generator
     return np.cumsum(rng.exponential(1 / rate, jobs))
 
 
+def mean_rate(times: Times) -> float:
+    """Return arrivals a second, over the time until the last one; NaN if that is none."""
+    return len(times) / float(times[-1]) if times[-1] > 0 else math.nan
+
+
 def read_arrivals(path: Path) -> Times:
     """Read a text file of arrival times in seconds, one a line; blank lines and # comments pass.
 

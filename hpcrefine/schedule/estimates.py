@@ -1,5 +1,7 @@
 """How fast each worker is, estimated from the times of its tasks while they come in."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -8,6 +10,15 @@ from hpcrefine.schedule.loads import Moments
 _OUTLIER = 4.0  # deviations; what is further off counts as so far off
 _TRUSTED = 10  # observations before anything can be an outlier
 _LEAST_DEVIATION = 0.05  # of the mean: or a steady worker that changes would be all outliers
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What an estimator knew at some time; attributes as there."""
+
+    means: NDArray[np.float64]
+    deviations: NDArray[np.float64]
+    observed: NDArray[np.int64]
 
 
 class Estimator:
@@ -76,6 +87,10 @@ class Estimator:
             self._variances[worker] = (1 - 1 / weight) * (variance + away**2 / weight)
         self._weights[worker] = weight
         self.observed[worker] += 1
+
+    def now(self) -> Estimates:
+        """Return what is known now."""
+        return Estimates(self.means.copy(), self.deviations, self.observed.copy())
 
     def moments(self, size: float) -> Moments | None:
         """Return moments of the times of tasks; None while a worker is unknown.

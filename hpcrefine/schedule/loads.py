@@ -4,6 +4,7 @@ Source: Esfahanizadeh, Cohen, Medard, "Stream Distributed Coded Computing", IEEE
 """
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,11 @@ class Moments:
         )
         return cls(*(np.atleast_1d(array) for array in arrays))
 
+    def of_workers(self, workers: Sequence[int]) -> "Moments":
+        """Return those of some workers."""
+        chosen = list(workers)
+        return Moments(self.means[chosen], self.deviations[chosen], self.delays[chosen])
+
     def finishing(self, loads: ArrayLike, gamma: float) -> Floats:
         """Return E[T_p] + gamma E[T_p^2] for so many tasks of each worker."""
         kappa = np.asarray(loads, np.float64)
@@ -70,10 +76,9 @@ def real_loads(tasks: int, moments: Moments, gamma: float) -> Floats:
         root = np.sqrt(1 + 4 * gamma * m**2 * over / linear**2)
         return np.asarray(2 * over / (linear * (1 + root)))  # no cancellation, gamma = 0 included
 
-    highest = float(moments.finishing(float(tasks), gamma).min())  # one worker with all of it
-    # Twice that, since at it rounding may leave the sum just below N.
-    bracket = idle.min(), 2 * highest
-    theta = brentq(lambda t: loads(t).sum() - tasks, *bracket, xtol=1e-300, rtol=1e-14)
+    highest = float(moments.finishing(float(tasks), gamma).min())  # one worker with all of it ...
+    highest *= 1 + 1e-9  # ... and not a rounding less
+    theta = brentq(lambda t: loads(t).sum() - tasks, idle.min(), highest, xtol=1e-300, rtol=1e-14)
     return loads(theta)
 
 
@@ -97,6 +102,6 @@ def optimal(tasks: int, moments: Moments, gamma: float = 1.0) -> tuple[int, ...]
     for _ in range(tasks - int(loads.sum())):
         _, worker = queue[0]
         loads[worker] += 1
-        alone = Moments(*(array[worker : worker + 1] for array in vars(moments).values()))
-        heapq.heapreplace(queue, (alone.finishing(loads[worker] + 1, gamma).item(), worker))
+        finish = moments.of_workers([worker]).finishing(loads[worker] + 1, gamma).item()
+        heapq.heapreplace(queue, (finish, worker))
     return tuple(loads.tolist())

@@ -8,10 +8,11 @@ Medard, "Successive Refinement in Large-Scale Computation", IEEE TSP 2025.
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcrefine.schedule.terms import Terms
 from hpcrefine.simulate import completion
 from hpcrefine.simulate.completion import Order
 from hpcrefine.simulate.outcome import Outcome
-from hpcrefine.simulate.queue import Discipline, release, serve
+from hpcrefine.simulate.queue import release, serve
 from hpcrefine.simulate.workers import Slowness, Times
 from hpcrefine.simulate.workload import Workload
 
@@ -52,9 +53,19 @@ class Lockstep:
         self._code = workload.plan.code
         self._counting = completion.is_a_matter_of_counting(self._code)
 
-    def run(self, arrivals: Floats, discipline: Discipline, rng: np.random.Generator) -> Outcome:
-        """Simulate a stream of jobs that arrive at these times."""
-        workload, jobs = self._workload, len(arrivals)
+    def run(self, terms: Terms, overhead: float, rng: np.random.Generator) -> Outcome:
+        """Simulate a stream.
+
+        Parameters
+        ----------
+        terms : Terms
+            Arrivals and deadlines.
+        overhead : float
+            Seconds from a job's end to the next one's start at the earliest.
+        rng : Generator
+            What times are drawn from.
+        """
+        workload, jobs = self._workload, len(terms.arrivals)
         units = len(workload.plan.units)
         takes, needed = np.empty((jobs, units)), np.empty((jobs, units), np.int64)
         for begin, end, factors in self._slowness.segments(jobs):
@@ -64,7 +75,7 @@ class Lockstep:
                         unit, at.stop - at.start, factors, rng
                     )
         ready = release(np.cumsum(takes, axis=1), workload.firsts, self._decode)
-        served = serve(arrivals, ready, discipline)
+        served = serve(terms, ready, overhead)
         used = np.add.reduceat(needed, workload.firsts, axis=1)
         worked = np.ones_like(served.released)  # after a layer that fails, none is computed
         worked[:, 0] = served.end > served.start

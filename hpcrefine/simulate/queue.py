@@ -6,42 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcrefine.schedule.terms import Terms
+
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Discipline:
-    """How jobs follow each other.
-
-    Attributes
-    ----------
-    deadline : float or None
-        Seconds that a job has.
-    policy : {"queue", "strict"}
-        Since its start, if another one waits; or since its arrival.
-    overhead : float
-        Seconds from a job's end to the next one's start at the earliest.
-    """
-
-    deadline: float | None = None
-    policy: str = "queue"
-    overhead: float = 0.0
-
-    def cut(self, arrival: float, start: float, following: float) -> float:
-        """Return when real ranks end a job at the latest.
-
-        Parameters
-        ----------
-        arrival, start : float
-            The job's.
-        following : float
-            Arrival of the next job, infinite if there is none.
-        """
-        if self.deadline is None:
-            return math.inf
-        if self.policy == "strict":
-            return arrival + self.deadline
-        return max(start + self.deadline, following)
 
 
 @dataclass(frozen=True)
@@ -80,7 +47,7 @@ def release(recovered: Floats, firsts: NDArray[np.int64], decode: float) -> Floa
     return np.asarray(ready)
 
 
-def serve(arrivals: Floats, ready: Floats, discipline: Discipline) -> Served:
+def serve(terms: Terms, ready: Floats, overhead: float = 0.0) -> Served:
     """Serve jobs in order by the rules of the sources.
 
     With the policy ``queue`` a job ends after the first layer that takes longer than the deadline
@@ -90,18 +57,19 @@ def serve(arrivals: Floats, ready: Floats, discipline: Discipline) -> Served:
 
     Parameters
     ----------
-    arrivals : ndarray of float, shape (J,)
-        Ascending, in seconds.
+    terms : Terms
+        Arrivals and deadlines.
     ready : ndarray of float, shape (J, L)
         When each layer is released, since the start of its job.
-    discipline : Discipline
-        How jobs follow each other.
+    overhead : float
+        Seconds from a job's end to the next one's start at the earliest.
     """
-    deadline = math.inf if discipline.deadline is None else discipline.deadline
-    if discipline.policy == "strict":
-        return _strict(arrivals, ready, deadline, discipline.overhead)
+    arrivals = terms.arrivals
+    deadline = math.inf if terms.deadline is None else terms.deadline
+    if terms.policy == "strict":
+        return _strict(arrivals, ready, deadline, overhead)
     following = np.append(arrivals[1:], math.inf)
-    start = np.array(_starts(arrivals, ready[:, -1], deadline, discipline.overhead))
+    start = np.array(_starts(arrivals, ready[:, -1], deadline, overhead))
     done = start[:, None] + ready
     late = (ready > deadline) & (following[:, None] < done)
     released = ~late

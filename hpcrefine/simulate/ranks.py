@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcrefine.schedule.estimates import Estimator
+from hpcrefine.schedule.terms import Terms
 from hpcrefine.simulate.handing import Drawn, Handing
 from hpcrefine.simulate.outcome import Course, Estimate, Outcome
-from hpcrefine.simulate.queue import Discipline, release
+from hpcrefine.simulate.queue import release
 from hpcrefine.simulate.shares import Shares, suits
 from hpcrefine.simulate.workers import Slowness, Times
 from hpcrefine.simulate.workload import Workload
@@ -61,9 +62,9 @@ class Ranks:
         self._delays, self._decode = delays, decode
         self._forgetting, self._prior = forgetting, prior
 
-    def run(self, arrivals: Floats, discipline: Discipline, rng: np.random.Generator) -> Outcome:
-        """Simulate a stream of jobs that arrive at these times."""
-        workload, jobs = self._workload, len(arrivals)
+    def run(self, terms: Terms, overhead: float, rng: np.random.Generator) -> Outcome:
+        """Simulate a stream, see :meth:`hpcrefine.simulate.lockstep.Lockstep.run`."""
+        workload, jobs = self._workload, len(terms.arrivals)
         firsts = workload.firsts
         units, layers = len(workload.plan.units), len(firsts)
         free = np.zeros(len(self._delays))
@@ -72,13 +73,12 @@ class Ranks:
         fates[2] = workload.plan.code.coded
         computed = np.zeros((jobs, units))
         estimates: list[Estimate] = []
-        following = [*arrivals[1:].tolist(), math.inf]
         attempts = self._attempts(jobs, rng, estimates)
         released = np.zeros((jobs, layers), bool)
         end = -math.inf
-        for job, arrival in enumerate(arrivals.tolist()):
-            start = max(end + discipline.overhead, arrival)
-            cut = discipline.cut(arrival, start, following[job])
+        for job, arrival in enumerate(terms.arrivals.tolist()):
+            start = max(end + overhead, arrival)
+            cut = terms.end(job, start)
             attempt = next(attempts)
             if start >= cut:
                 starts[job] = ends[job] = cut

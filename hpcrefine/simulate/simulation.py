@@ -4,7 +4,6 @@ import dataclasses
 import importlib.metadata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,18 +14,18 @@ from hpcrefine.job import Job
 from hpcrefine.progress import Progress
 from hpcrefine.record import environment
 from hpcrefine.record.writer import RecordWriter
-from hpcrefine.schedule.arrivals import arrival_times, read_arrivals
+from hpcrefine.schedule.arrivals import mean_rate
 from hpcrefine.schedule.loads import Moments
+from hpcrefine.schedule.terms import Terms
 from hpcrefine.schedule.theory import utilisation
 from hpcrefine.simulate import rows
 from hpcrefine.simulate.calibration import Calibration
 from hpcrefine.simulate.lockstep import Lockstep
 from hpcrefine.simulate.outcome import Estimate, Outcome
-from hpcrefine.simulate.queue import Discipline
 from hpcrefine.simulate.ranks import Ranks
-from hpcrefine.simulate.workers import Slowness, Times, assigned, random_times
+from hpcrefine.simulate.workers import Slowness, Times, assigned, expected, random_times
 from hpcrefine.simulate.workload import Workload, shape, workload
-from hpcrefine.turns import Turn, generators, turns
+from hpcrefine.turns import Turn, arrivals, generators, turns
 
 Floats = NDArray[np.float64]
 
@@ -95,7 +94,7 @@ class Simulation:
             yield str(self.calibration)
         if self.job.stream is None:
             return
-        _, rate = self._arrivals(self.turns[0])
+        rate = self._rate(arrivals(self.job, 0))
         busiest = max(
             utilisation(rate, float(case.workload.minijobs.sum()), float((1 / case.means).sum()))
             for case in self._cases.values()
@@ -111,16 +110,19 @@ class Simulation:
         """Simulate turn by turn; yield each with the rows of its stream."""
         first = 0
         # The first generator is that of random rates.
-        draws = generators(self.job)[5].spawn(1 + len(self.turns))[1:]
+        draws = generators(self.job)[4].spawn(1 + len(self.turns))[1:]
         for turn, rng in zip(self.turns, draws, strict=True):
             case = self._case(turn)
-            arrivals, rate = self._arrivals(turn)
-            outcome = case.engine.run(arrivals, self._discipline(turn), rng)
-            stream = rows.Stream(
-                first, turn, self._shape, arrivals, rate, case.workload, self._told(case, outcome)
+            terms = self._terms(turn)
+            outcome = self._told(case, case.engine.run(terms, self._overhead, rng))
+            yield (
+                turn,
+                rows.Stream(
+                    *(first, turn, self._shape, terms.arrivals),
+                    *(self._rate(terms.arrivals), case.workload, outcome),
+                ),
             )
-            yield turn, stream
-            first += len(arrivals)
+            first += len(terms.arrivals)
 
     def _told(self, case: Case, outcome: Outcome) -> Outcome:
         """Add what is known of the workers at the first job, where that is the truth."""
@@ -131,23 +133,22 @@ class Simulation:
         first = Estimate(0, loads, case.means, case.deviations, seen)
         return dataclasses.replace(outcome, estimates=[first])
 
-    def _discipline(self, turn: Turn) -> Discipline:
-        overhead = self.job.simulate.overhead
-        if self.calibration is not None:
-            overhead = self.calibration.overhead
-        policy = self.job.stream.policy if self.job.stream else "queue"
-        return Discipline(turn.deadline, policy, overhead)
+    @property
+    def _overhead(self) -> float:
+        return self.calibration.overhead if self.calibration else self.job.simulate.overhead
 
-    def _arrivals(self, turn: Turn) -> tuple[Floats, float]:
-        """Return arrival times and their rate: the same for all variants of a repeat."""
-        stream = self.job.stream
-        if stream is None:
-            return np.zeros(1), np.nan
-        if stream.rate is None or stream.jobs is None:
-            times = read_arrivals(Path(stream.arrivals))[: stream.jobs]
-            return times, len(times) / times[-1] if times[-1] > 0 else np.inf
-        rng = generators(self.job)[3].spawn(turn.repeat + 1)[turn.repeat]
-        return arrival_times(stream.arrivals, stream.jobs, stream.rate, rng), stream.rate
+    def _terms(self, turn: Turn) -> Terms:
+        """Return arrivals, the same for all variants of a repeat, and deadlines."""
+        if self.job.stream is None:
+            return Terms(np.zeros(1))
+        times = arrivals(self.job, turn.repeat)
+        return Terms(times, turn.deadline, self.job.stream.policy)
+
+    def _rate(self, times: Floats) -> float:
+        """Return mean arrivals a second; NaN for a job by itself."""
+        if self.job.stream is None or self.job.stream.rate is None:
+            return mean_rate(times)
+        return self.job.stream.rate
 
     def _case(self, turn: Turn) -> Case:
         key = (turn.whole, turn.variant, turn.code, turn.split, turn.stragglers)
@@ -183,7 +184,7 @@ class Simulation:
             forgetting = None
             if load.plan.split.name == "optimal" and not known:
                 forgetting = job.schedule.forgetting
-            prior = means if job.workers.rates is not None and self.calibration is None else None
+            prior = expected(job, self.workers, load.operations)
             engine = Ranks(load, times, slowness, delays, decode, forgetting, prior)
         return Case(load, engine, means, deviations)
 

@@ -202,8 +202,8 @@ def random_times(job: Job, faults: Sequence[Faults], product: float) -> RandomTi
     services = tuple(dict.fromkeys(each.service for each in faults if each.service))
     places = {service: place for place, service in enumerate(services)}
     injected = np.array([places[f.service] if f.service else _NONE for f in faults])
-    rates = _rates(job, len(faults))
-    if rates is None and (injected == _NONE).any():
+    seconds = expected(job, len(faults), product)
+    if seconds is None and (injected == _NONE).any():
         raise InputError(
             f"{job.where('workers', 'rates')}: found nothing, expected operations a second "
             "(or [faults] service, or --calibrate RECORD)"
@@ -211,17 +211,27 @@ def random_times(job: Job, faults: Sequence[Faults], product: float) -> RandomTi
     given = job.simulate.service
     shape = Service.shape if given.shape is None else given.shape
     variation = Service(given.distribution, 1.0, given.shift or 0.0, shape)
-    return RandomTimes(None if rates is None else product / rates, variation, services, injected)
+    return RandomTimes(seconds, variation, services, injected)
 
 
-def _rates(job: Job, workers: int) -> Floats | None:
-    """Return operations a second of each worker, as far as the job says them."""
+def expected(job: Job, workers: int, product: float) -> Floats | None:
+    """Return the seconds in which each worker is said to compute a digit product.
+
+    Parameters
+    ----------
+    job : Job
+        Says rates, or not: then nothing is expected.
+    workers : int
+        Number P of workers.
+    product : float
+        Operations of a digit product.
+    """
     rates = job.workers.rates
     if rates is None:
         return None
     if isinstance(rates, float | tuple):
-        return np.broadcast_to(np.asarray(rates, np.float64), workers)
-    return rates.draw(workers, generators(job)[5].spawn(1)[0])
+        return np.broadcast_to(product / np.asarray(rates, np.float64), workers)
+    return np.asarray(product / rates.draw(workers, generators(job)[4].spawn(1)[0]))
 
 
 def assigned(job: Job, workers: int, stragglers: int) -> list[Faults]:

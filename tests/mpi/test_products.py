@@ -423,7 +423,8 @@ def test_kernels_agree(comm, check, dtype):
             a, b = check.operands((31, 600, 17), dtype)  # float32 must cut k = 600 at 2**24
             found = {}
             for kernel in ("int8", "float32", "float64"):
-                assert {row["kernel"] for row in pool.configure(kernel)} == {kernel}
+                rows = pool.configure(kernel)  # int8 falls back where the processor lacks VNNI
+                assert all(row["kernel"] == kernel or row["warning"] for row in rows)
                 for code, redundancy in (("uncoded", 1), ("mds", 1.5)):
                     product, resolutions = check(
                         *(pool, a, b),

@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from hpcrefine.simulate.queue import Discipline, release, serve
+from hpcrefine.schedule.terms import Terms
+from hpcrefine.simulate.queue import release, serve
 
 
 def served(arrivals, ready, **rules):
-    found = serve(np.array(arrivals, float), np.array(ready, float), Discipline(**rules))
+    overhead = rules.pop("overhead", 0.0)
+    found = serve(Terms(np.array(arrivals, float), **rules), np.array(ready, float), overhead)
     return found.start.tolist(), found.end.tolist(), found.released.tolist()
 
 
@@ -60,7 +62,7 @@ def test_against_the_rule_word_by_word(deadline, rng):
     arrivals = np.cumsum(rng.exponential(size=500))
     ready = np.cumsum(rng.exponential(0.3, (500, 3)), axis=1)
     start = arrivals[0]
-    found = serve(arrivals, ready, Discipline(deadline))
+    found = serve(Terms(arrivals, deadline), ready)
     for job in range(500):
         assert found.start[job] == pytest.approx(start)
         following = arrivals[job + 1] if job < 499 else math.inf
@@ -78,11 +80,3 @@ def test_layers_are_released_one_after_the_other():
     firsts = np.array([0, 1, 3])
     assert release(recovered, firsts, 0.0).tolist() == [[1, 5, 5], [1, 3, math.inf]]
     assert release(recovered, firsts, 0.5)[0].tolist() == [1.5, 5.5, 6.0]
-
-
-def test_when_ranks_are_cut():
-    assert Discipline().cut(0, 1, 2) == math.inf
-    assert Discipline(3.0).cut(0, 1, 2) == 4
-    assert Discipline(3.0).cut(0, 1, 7) == 7
-    assert Discipline(3.0).cut(0, 1, math.inf) == math.inf
-    assert Discipline(3.0, "strict").cut(0, 1, 7) == 3

@@ -1,0 +1,269 @@
+"""A stream of products: jobs arrive, wait in one queue, and are served in order.
+
+While one job is computed, the operands of the next are quantised in a thread and sent; its tasks
+begin once the job before has ended. What is still under way of an ended job ends by itself and
+disturbs nobody: its results are dropped.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Self
+
+import numpy as np
+from mpi4py import MPI
+
+from hpcrefine.cluster.backoff import Backoff
+from hpcrefine.cluster.crew import collect
+from hpcrefine.cluster.master import Product, Resolution
+from hpcrefine.cluster.roster import Roster
+from hpcrefine.cluster.supply import Supply
+from hpcrefine.codes import DecodeError
+from hpcrefine.errors import LostError
+from hpcrefine.schedule.terms import Terms
+
+_LEISURE = 0.01  # seconds
+
+
+class StreamedJob(Iterator[Resolution]):
+    """One job of a stream: an iterator of resolutions that may be left early.
+
+    Attributes
+    ----------
+    position : int
+        Its place in the stream, from 0.
+    arrival, start, end : float
+        Seconds since the stream began; start and end are NaN before.
+    status : {"waiting", "running", "done", "stopped", "lost"}
+        Stopped: by its deadline, or by a caller who has left it.
+    loss : str
+        Why it was lost.
+    product : Product or None
+        What is computed; None if its time was over, or no worker left, before that began.
+    delays : list of float
+        When each resolution was released, in seconds since the arrival.
+    """
+
+    def __init__(self, position: int, arrival: float, clock: Callable[[], float]) -> None:
+        self.position, self.arrival, self._clock = position, arrival, clock
+        self.start = self.end = np.nan
+        self.status, self.loss = "waiting", ""
+        self.product: Product | None = None
+        self.delays: list[float] = []
+
+    def __next__(self) -> Resolution:
+        """Wait for the next resolution.
+
+        Raises
+        ------
+        StopIteration
+            After the last one, or at the deadline.
+        DecodeError, LostError
+            As :meth:`Product.__next__`; the stream goes on with the next job.
+        """
+        if self.status != "running" or self.product is None:
+            raise StopIteration
+        try:
+            resolution = next(self.product)
+        except StopIteration:
+            self.close()
+            raise
+        except (DecodeError, LostError) as error:
+            self.lose(str(error))
+            raise
+        self.delays.append(self.start + resolution.seconds - self.arrival)
+        if resolution.last:
+            self._end("done")
+        return resolution
+
+    def __iter__(self) -> Iterator[Resolution]:
+        """Yield the resolutions; a loop that is left early closes the job at once."""
+        try:
+            while self.status == "running":
+                try:
+                    yield next(self)
+                except StopIteration:
+                    return
+        finally:
+            self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def begin(self, start: float, origin: float) -> None:
+        """Begin, in a stream that began at ``MPI.Wtime() = origin``; its times count from start."""
+        self.start, self.status = start, "running"
+        if self.product is not None:
+            self.product.begin(origin + start)
+
+    def close(self) -> None:
+        """End it with what has been released; the workers drop its tasks."""
+        if self.status in ("waiting", "running"):
+            self._end("stopped")
+
+    def lose(self, why: str) -> None:
+        """End it without what is missing."""
+        self.loss = why
+        self._end("lost")
+
+    def _end(self, status: str) -> None:
+        self.status, self.end = status, self._clock()
+        if np.isnan(self.start):
+            self.start = self.end
+        if status == "done":  # the caller has had the last resolution since
+            self.end = self.arrival + self.delays[-1]
+        if self.product is not None:
+            self.product.close()
+
+
+class Stream(Iterator[StreamedJob]):
+    """Jobs in the order of their arrival, each to be iterated over in its turn.
+
+    Made by :meth:`Pool.stream`. Used as a context it ends, when that is left, the job that is
+    running and forgets those to come.
+
+    Parameters
+    ----------
+    terms : Terms
+        Arrivals and deadlines.
+    supply : Supply
+        Operands.
+    roster : Roster
+        Who is there.
+    learn : callable
+        Takes note of a settled product.
+
+    Attributes
+    ----------
+    pastime : callable
+        Called when there is time to spare: no job waits, and none arrives for some 10 ms.
+    """
+
+    def __init__(
+        self, terms: Terms, supply: Supply, roster: Roster, learn: Callable[[Product], None]
+    ) -> None:
+        self.terms = terms
+        self._supply, self._roster, self._learn = supply, roster, learn
+        self.pastime: Callable[[], None] = lambda: None
+        self.origin = MPI.Wtime()
+        self._jobs = deque(
+            StreamedJob(position, arrival, self.clock)
+            for position, arrival in enumerate(terms.arrivals.tolist())
+        )
+        self._current: StreamedJob | None = None
+        self._under_way: list[StreamedJob] = []
+        self._settled: deque[StreamedJob] = deque()
+
+    def clock(self) -> float:
+        """Return seconds since the stream began."""
+        return MPI.Wtime() - self.origin
+
+    def __next__(self) -> StreamedJob:
+        """Wait for the next job's turn.
+
+        Raises
+        ------
+        StopIteration
+            After the last job.
+        InputError
+            If its operands are wrong.
+        """
+        free = self._leave()
+        if not self._jobs:
+            self.close()
+            raise StopIteration
+        job = self._jobs[0]
+        try:
+            self._await(job, free)
+        except LostError as error:
+            job.lose(str(error))
+        self._jobs.popleft()
+        self._current = job
+        return job
+
+    @property
+    def backlog(self) -> int:
+        """How many jobs there are for :meth:`settled`."""
+        return len(self._settled)
+
+    def settled(self) -> Iterator[StreamedJob]:
+        """Yield the jobs of which nothing is in flight any more, each once."""
+        while self._settled:
+            yield self._settled.popleft()
+
+    def settle(self) -> None:
+        """Wait until nothing is in flight; jobs to come are forgotten."""
+        self.close()
+        while self._under_way:
+            self._settle(self._under_way.pop(0))
+
+    def close(self) -> None:
+        """End the job that is running, and forget those to come."""
+        self._leave()
+        if self._jobs and self._jobs[0].product is not None:
+            self._jobs[0].close()
+            self._under_way.append(self._jobs[0])
+        self._jobs.clear()
+        self._supply.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _leave(self) -> float:
+        """End the current job; return since when the workers are free."""
+        job, self._current = self._current, None
+        if job is None:
+            return 0.0
+        job.close()
+        self._under_way.append(job)
+        return job.end
+
+    def _await(self, job: StreamedJob, free: float) -> None:
+        """Wait for a job's arrival and operands, and begin it; the workers are free since then."""
+        backoff = Backoff()
+        while (now := self.clock()) < job.arrival:
+            if job.arrival - now > _LEISURE:
+                self.pastime()
+            self._attend(backoff, job.arrival - now)
+        start = max(free, job.arrival)
+        end = self.terms.end(job.position, start)
+        backoff.reset()
+        while job.product is None and self.clock() <= end:
+            self._attend(backoff)
+        if self.clock() > end:  # it waited for too long
+            if job.product is None:
+                self._supply.skip()
+            job.close()
+            return
+        self._roster.require()
+        if job.product is not None:
+            job.begin(start, self.origin)
+            job.product.attend = self._attend
+            job.product.expired = lambda: self.clock() > end
+
+    def _attend(self, backoff: Backoff, most: float | None = None) -> None:
+        """Take what has arrived for any job; see to the operands of the next."""
+        if self._jobs and self._jobs[0].product is None and self.clock() >= self._jobs[0].arrival:
+            launch = self._supply.ready()
+            if launch is not None:
+                self._jobs[0].product = launch(self._jobs[0].position)
+                backoff.reset()
+        running = [] if self._current is None else [self._current]
+        jobs = [*self._under_way, *running, *itertools.islice(self._jobs, 1)]
+        collect([job.product.crew for job in jobs if job.product is not None], backoff, most)
+        for job in list(self._under_way):
+            if job.product is None or job.product.ended:
+                self._under_way.remove(job)
+                self._settle(job)
+
+    def _settle(self, job: StreamedJob) -> None:
+        if job.product is not None:
+            job.product.settle()
+            self._learn(job.product)
+        self._settled.append(job)
