@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, Strict, ValidationInfo, model_validator
 
 from hpcrefine.errors import InputError
@@ -160,6 +161,11 @@ class RandomRates(Section):
     random: Literal["uniform"]
     low: float = Field(default=0.0, ge=0, lt=1)
     sum: float = Field(gt=0)
+
+    def draw(self, workers: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Draw the rates of so many workers, in operations a second."""
+        drawn = rng.uniform(self.low, 1, workers)
+        return np.asarray(drawn * (self.sum / drawn.sum()))
 
 
 def _positive(rates: tuple[float, ...]) -> tuple[float, ...]:
