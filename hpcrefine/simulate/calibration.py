@@ -77,7 +77,7 @@ class Calibration:
         Number P of workers.
     communication : ndarray of float, shape (P,)
         Seconds of a worker's first task in each job that are neither computing nor refining, on
-        the average.
+        the average of the jobs that found it idle.
     decode : float
         Mean seconds from a layer's last result to its release.
     overhead : float
@@ -96,6 +96,7 @@ class Calibration:
         if found != "measured":
             raise InputError(f"{path}: found a {found} record, expected a measured one")
         counted = record.jobs[~record.jobs["warmup"] & (record.jobs["status"] != "lost")]
+        counted = counted[np.argsort(counted["job"])]  # they are written when they are settled
         tasks = record.tasks[np.isin(record.tasks["job"], counted["job"])]
         tasks = tasks[~np.isnan(tasks["compute"])]
         if len(tasks) == 0:
@@ -166,13 +167,19 @@ class Calibration:
         return EmpiricalTimes({key: np.array(pool) for key, pool in pools.items()}, products)
 
     def _communication(self) -> Floats:
-        order = np.lexsort((self._tasks["received"], self._tasks["job"], self._tasks["worker"]))
-        tasks, seconds = self._tasks[order], self._seconds[order]
-        first = np.ones(len(tasks), bool)
-        first[1:] = (np.diff(tasks["job"]) != 0) | (np.diff(tasks["worker"]) != 0)
-        apart = (tasks["received"] - seconds)[first]
-        worker = tasks["worker"][first]
-        means = [apart[worker == 1 + each].mean() for each in range(self.workers)]
+        """Look at tasks that their workers did first of a job, having nothing left to do before."""
+        place = np.searchsorted(self._jobs["job"], self._tasks["job"])
+        since = self._jobs["start"][place]
+        received = since + self._tasks["received"]
+        order = np.lexsort((received, self._tasks["worker"]))
+        worker, job, done = (each[order] for each in (self._tasks["worker"], place, received))
+        first = np.ones(len(order), bool)
+        first[1:] = (np.diff(worker) != 0) | (np.diff(job) != 0)
+        busy = np.zeros(len(order), bool)
+        busy[1:] = (np.diff(worker) == 0) & (done[:-1] > since[order][1:])
+        chosen = first & ~busy
+        apart = (done - since[order] - self._seconds[order])[chosen]
+        means = [_mean(apart[worker[chosen] == 1 + each]) for each in range(self.workers)]
         return np.asarray(np.maximum(means, 0.0))
 
 
@@ -183,7 +190,8 @@ def _mean(values: Floats) -> float:
 
 def _overhead(jobs: NDArray[np.void]) -> float:
     """Return the mean time from a job's end to the start of the next one, if that was waiting."""
-    streams = [jobs[name] for name in ("variant", "repeat", "split", "redundancy", "stragglers")]
+    names = ("variant", "repeat", "split", "redundancy", "deadline", "stragglers")
+    streams = [np.nan_to_num(jobs[n]) if n == "deadline" else jobs[n] for n in names]
     same = np.all([each[1:] == each[:-1] for each in streams], axis=0)
     before, after = jobs[:-1], jobs[1:]
     waited = same & (after["arrival"] < before["end"]) & ~np.isnan(after["rate"])
