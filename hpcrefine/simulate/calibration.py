@@ -76,8 +76,8 @@ class Calibration:
     workers : int
         Number P of workers.
     communication : ndarray of float, shape (P,)
-        Seconds of a worker's first task in each job that are neither computing nor refining, on
-        the average.
+        Seconds from a job's start until a worker's first result that are neither computing nor
+        refining, on the average over jobs that found it idle.
     decode : float
         Mean seconds from a layer's last result to its release.
     overhead : float
@@ -166,13 +166,20 @@ class Calibration:
         return EmpiricalTimes({key: np.array(pool) for key, pool in pools.items()}, products)
 
     def _communication(self) -> Floats:
+        """Return what comes before a worker's first task, where no late one kept it busy."""
         order = np.lexsort((self._tasks["received"], self._tasks["job"], self._tasks["worker"]))
         tasks, seconds = self._tasks[order], self._seconds[order]
+        starts = self._jobs["start"][np.searchsorted(self._jobs["job"], tasks["job"])]
         first = np.ones(len(tasks), bool)
         first[1:] = (np.diff(tasks["job"]) != 0) | (np.diff(tasks["worker"]) != 0)
-        apart = (tasks["received"] - seconds)[first]
-        worker = tasks["worker"][first]
-        means = [apart[worker == 1 + each].mean() for each in range(self.workers)]
+        until = starts + tasks["received"]
+        idle = np.ones(len(tasks), bool)
+        idle[1:] = (tasks["worker"][1:] != tasks["worker"][:-1]) | (until[:-1] <= starts[1:])
+        apart = tasks["received"] - seconds
+        means = []
+        for worker in range(1, 1 + self.workers):
+            mine = first & (tasks["worker"] == worker)
+            means.append(apart[mine & idle if (mine & idle).any() else mine].mean())
         return np.asarray(np.maximum(means, 0.0))
 
 
