@@ -69,6 +69,7 @@ def test_one_draw_is_the_first_of_many(service):
 
 ALL = Faults(
     slowdown=4.0,
+    slows=((3, 2.5), (7, 1.0)),
     service=SERVICES["pareto"],
     pauses=((0.5, 1.0), (2.0, 0.25)),
     silent_at=1.5,
@@ -91,6 +92,11 @@ def test_any_fault_is_one():
     for field in dataclasses.fields(Faults):
         if field.name != "corrupt_kind":
             assert not Faults(**{field.name: getattr(ALL, field.name)}).empty, field.name
+
+
+def test_slowness_follows_the_jobs_of_a_stream():
+    assert [ALL.slowness(job) for job in (0, 2, 3, 6, 7, 100)] == [4, 4, 10, 10, 4, 4]
+    assert Faults(slows=((0, 3.0),)).slowness(0) == 3.0
 
 
 PLACES = [(job, unit, task) for job in range(3) for unit in range(3) for task in range(3)]

@@ -130,12 +130,12 @@ def test_shipped_jobs_load(path):
         (
             'text = "x"',
             "text: unknown key; expected one of job, operands, resolution, code, schedule, "
-            "workers, faults, compare, kernel, baseline, record, verify",
+            "workers, faults, compare, stream, simulate, kernel, baseline, record, verify",
         ),
         (
             '"a\\nb" = 2',
             "a\\nb: unknown key; expected one of job, operands, resolution, code, schedule, "
-            "workers, faults, compare, kernel, baseline, record, verify",
+            "workers, faults, compare, stream, simulate, kernel, baseline, record, verify",
         ),
         ("[job]\nseed = -1", "[job] seed: found -1, expected 0..9223372036854775807"),
         (
@@ -179,7 +179,7 @@ def test_shipped_jobs_load(path):
         (
             '[resolution]\nlayering = "diagonal"',
             '[resolution] layering: found "diagonal", '
-            'expected "antidiagonal" or "product" or "square"',
+            'expected "antidiagonal" or "product" or "square" or "whole"',
         ),
         (
             "[code]\nredundancy = 1.5",
@@ -366,8 +366,8 @@ def test_faults(write):
         ),
         (
             "worker = [{rank = 1}]",
-            "worker[0]: found {rank = 1}, expected at least one of slowdown, service, pauses, "
-            "silent, kill, corrupt",
+            "worker[0]: found {rank = 1}, expected at least one of slowdown, slows, service, "
+            "pauses, silent, kill, corrupt",
         ),
         ("worker = [{rank = 0, slowdown = 2}]", "worker[0].rank: found 0, expected >= 1"),
         ("worker = [{count = 0, slowdown = 2}]", "worker[0].count: found 0, expected >= 1"),
@@ -437,8 +437,8 @@ def test_mistakes_about_faults(write, faults, message):
 
 
 def test_mistakes_in_arrays_of_tables_are_placed(write):
-    text = FAULTS + "[[faults.worker]]\nrank = 3\nslow = 2\n"
-    message = '[faults] worker[2].slow: unknown key; did you mean "slowdown"?'
+    text = FAULTS + "[[faults.worker]]\nrank = 3\nslowdwn = 2\n"
+    message = '[faults] worker[2].slowdwn: unknown key; did you mean "slowdown"?'
     assert refusal(write(text)) == f"quickstart.toml: {message}"
 
 

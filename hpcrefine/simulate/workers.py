@@ -225,13 +225,13 @@ def expected(job: Job, workers: int, product: float) -> Floats | None:
         Number P of workers.
     product : float
         Operations of a digit product.
+
+    Raises
+    ------
+    InputError
+        If there are rates of another number of workers.
     """
-    rates = job.workers.rates
-    if rates is None:
-        return None
-    if isinstance(rates, float | tuple):
-        return np.broadcast_to(product / np.asarray(rates, np.float64), workers)
-    return np.asarray(product / rates.draw(workers, generators(job)[4].spawn(1)[0]))
+    return job.workers.seconds(workers, product, generators(job)[4].spawn(1)[0])
 
 
 def assigned(job: Job, workers: int, stragglers: int) -> list[Faults]:

@@ -40,12 +40,20 @@ def test_defaults():
             "verify": "none",
             "lies": 3,
         },
-        "schedule": {"split": "uniform"},
-        "workers": {"timeout": None},
+        "schedule": {"split": "uniform", "gamma": 1.0, "forgetting": 0.98, "prefetch": 2},
+        "workers": {"timeout": None, "count": None, "rates": None},
         "faults": {"service": None, "stragglers": 0, "slowdown": 5.0, "worker": ()},
         "compare": None,
+        "stream": None,
+        "simulate": {
+            "model": "ranks",
+            "service": {"distribution": "exponential", "shift": None, "shape": None},
+            "communication": 0.0,
+            "decode": 0.0,
+            "overhead": 0.0,
+        },
         "kernel": {"name": "auto", "threads": None, "library": None},
-        "baseline": {"oneshot": False},
+        "baseline": {"oneshot": False, "coded": False},
         "record": {"file": None, "tasks": True, "locking": None},
         "verify": {"exact": "auto", "limit": 2**38},
     }
@@ -79,7 +87,7 @@ def test_sections_are_frozen():
 
 def test_without_comparison_there_is_the_code_alone():
     job = Job(operands=OPERANDS, code=CodeSection(scheme="mds", tasks=4))
-    assert job.codes == (("mds", job.code),)
+    assert job.codes == (("layered", job.code),)
     assert job.stragglers == (0,)
     assert Job(operands=OPERANDS, faults=FaultsSection(stragglers=2)).stragglers == (2,)
 

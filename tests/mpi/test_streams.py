@@ -14,15 +14,30 @@ SHAPE = (37, 29, 23)
 JOBS = 6
 
 
+@pytest.fixture
+def timed(memory):
+    """Clocks are the same whatever the memory."""
+    if memory != "shared":
+        pytest.skip("tried on shared memory")
+
+
 def everywhere(pool, **faults):
     """Let all workers fail in the same way."""
     pool.inject({rank: Faults(**faults) for rank in range(1, pool.size)})
 
 
-@pytest.mark.parametrize("split", SPLITS)
-@pytest.mark.parametrize("unit", ["layer", "minijob"])
-@pytest.mark.parametrize(("code", "redundancy"), [("uncoded", 1), ("mds", 1.5), ("speculative", 1)])
-def test_every_resolution_of_every_job(comm, check, split, unit, code, redundancy):
+@pytest.mark.parametrize(
+    ("split", "code", "redundancy", "unit"),
+    [
+        ("uniform", "mds", 1.5, "layer"),
+        ("optimal", "uncoded", 1, "minijob"),
+        ("optimal", "mds", 1.5, "layer"),
+        ("dynamic", "uncoded", 1, "layer"),
+        ("dynamic", "mds", 1.5, "minijob"),
+        ("dynamic", "speculative", 1, "layer"),
+    ],
+)
+def test_every_resolution_of_every_job(comm, check, split, code, redundancy, unit):
     with Pool(comm) as pool:
         if pool:
             pairs = [check.operands(SHAPE) for _ in range(JOBS)]
@@ -87,7 +102,7 @@ def test_oneshot_jobs(comm, check):
                 assert r.last
 
 
-def test_jobs_wait_for_their_arrival_and_for_each_other(comm):
+def test_jobs_wait_for_their_arrival_and_for_each_other(comm, timed):
     with Pool(comm) as pool:
         if pool:
             everywhere(pool, service=Service("deterministic", 0.02))
@@ -110,7 +125,7 @@ def test_jobs_wait_for_their_arrival_and_for_each_other(comm):
                 assert all(entry.sent < 0 for entry in job.product.log.values())
 
 
-def test_no_task_is_begun_before_its_job(comm):
+def test_no_task_is_begun_before_its_job(comm, timed):
     with Pool(comm) as pool:
         if pool:
             everywhere(pool, service=Service("deterministic", 0.01))
@@ -123,7 +138,7 @@ def test_no_task_is_begun_before_its_job(comm):
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_strict_deadlines_end_every_job(comm, split):
+def test_strict_deadlines_end_every_job(comm, timed, split):
     layers = len(layering("antidiagonal", 2))
     with Pool(comm) as pool:
         if pool:
@@ -153,7 +168,7 @@ def test_strict_deadlines_end_every_job(comm, split):
             assert np.abs(r.value - a @ a).max() <= r.error_bound
 
 
-def test_with_queue_only_who_keeps_another_waiting_ends(comm):
+def test_with_queue_only_who_keeps_another_waiting_ends(comm, timed):
     with Pool(comm) as pool:
         if pool:
             everywhere(pool, service=Service("deterministic", 0.1))
@@ -185,7 +200,7 @@ def test_a_job_may_be_left(comm, check):
             check(pool, *pairs[0])
 
 
-def test_the_split_follows_the_workers(comm):
+def test_the_split_follows_the_workers(comm, timed):
     if comm.size < 3:
         pytest.skip("one worker has all")
     with Pool(comm) as pool:
@@ -207,7 +222,7 @@ def test_the_split_follows_the_workers(comm):
             assert means[0] / means[1:].mean() == pytest.approx(4, rel=0.25)
 
 
-def test_dynamic_gives_more_to_who_is_faster(comm):
+def test_dynamic_gives_more_to_who_is_faster(comm, timed):
     if comm.size < 3:
         pytest.skip("one worker has all")
     with Pool(comm) as pool:

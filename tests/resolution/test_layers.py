@@ -5,7 +5,7 @@ import pytest
 from hpcrefine.errors import InputError
 from hpcrefine.resolution.layers import LAYERINGS, layering, significances
 
-names = pytest.mark.parametrize("name", ["antidiagonal", "product", "square"])
+names = pytest.mark.parametrize("name", ["antidiagonal", "product", "square", "whole"])
 widths = pytest.mark.parametrize("digits", range(1, 8))
 
 
@@ -38,6 +38,7 @@ def test_counts_of_the_sources(digits):
     assert counts("antidiagonal") == [*range(1, digits + 1), *range(digits - 1, 0, -1)]
     assert counts("product") == [1] * digits**2
     assert counts("square") == [2 * r + 1 for r in range(digits)]
+    assert counts("whole") == [digits**2]
 
 
 def test_contents_of_the_sources():
@@ -61,7 +62,7 @@ def test_minijobs_are_computed_by_significance(name, digits):
 
 
 def test_errors_name_what_is_known():
-    assert set(LAYERINGS) == {"antidiagonal", "product", "square"}
+    assert set(LAYERINGS) == {"antidiagonal", "product", "square", "whole"}
     with pytest.raises(InputError, match="found 'diagonal', expected one of antidiagonal, "):
         layering("diagonal", 2)
     with pytest.raises(InputError, match="truncate: found -1, expected 0 or more"):
