@@ -134,6 +134,9 @@ class SimulateSection(Section):
         Seconds from the last result that a layer needs to its release.
     overhead : float
         Seconds from a job's end to the next one's start at the earliest.
+    purge : float
+        Seconds from a recovery, or from a job's end, until workers know that its tasks are purged;
+        with the model of ranks.
     """
 
     model: Literal["ranks", "published"] = "ranks"
@@ -143,6 +146,7 @@ class SimulateSection(Section):
     communication: float = Field(default=0.0, ge=0)
     decode: float = Field(default=0.0, ge=0)
     overhead: float = Field(default=0.0, ge=0)
+    purge: float = Field(default=0.0, ge=0)
 
 
 class RandomRates(Section):

@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from hpcrefine.errors import InputError
 from hpcrefine.record.reader import read
+from hpcrefine.simulate.outcome import Costs
 from hpcrefine.simulate.workload import Workload
 from hpcrefine.turns import Turn
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Rows = NDArray[np.void]
 Key = tuple[int, int, float]  # worker, unit, size
 
 
@@ -75,11 +77,6 @@ class Calibration:
         The record.
     workers : int
         Number P of workers.
-    communication : ndarray of float, shape (P,)
-        Seconds of a worker's first task in each job that are neither computing nor refining, on
-        the average of the jobs that found it idle.
-    decode : float
-        Mean seconds from a layer's last result to its release.
     overhead : float
         Mean seconds between the end of a job and the start of the next one that was waiting.
 
@@ -95,43 +92,46 @@ class Calibration:
         found = record.attributes["kind"]
         if found != "measured":
             raise InputError(f"{path}: found a {found} record, expected a measured one")
-        counted = record.jobs[~record.jobs["warmup"] & (record.jobs["status"] != "lost")]
-        counted = counted[np.argsort(counted["job"])]  # they are written when they are settled
-        tasks = record.tasks[np.isin(record.tasks["job"], counted["job"])]
-        tasks = tasks[~np.isnan(tasks["compute"])]
-        if len(tasks) == 0:
+        jobs = record.jobs[~record.jobs["warmup"] & (record.jobs["status"] != "lost")]
+        jobs = jobs[np.argsort(jobs["job"])]  # they are written once they are settled
+        self._jobs, self._layers = jobs, record.layers
+        self._tasks = record.tasks[np.isin(record.tasks["job"], jobs["job"])]
+        self.workers = int(record.workers["rank"].max())
+        there = {*self._tasks["worker"][~np.isnan(self._tasks["compute"])].tolist()}
+        if not there:
             raise InputError(
                 f"{path}: found no tasks, expected a record that has them ([record] tasks = true)"
             )
-        self.workers = int(record.workers["rank"].max())
-        self._jobs, self._tasks = counted, tasks
-        self._seconds: Floats = tasks["compute"] + np.nan_to_num(tasks["refine"])
-        missing = set(range(1, 1 + self.workers)) - set(tasks["worker"].tolist())
+        missing = set(range(1, 1 + self.workers)) - there
         if missing:
             raise InputError(
                 f"{path}: found no task of worker {min(missing)}, expected some of each of the "
                 f"{self.workers} workers"
             )
-        self.communication = self._communication()
-        self.decode = _mean(record.layers["decode"][np.isin(record.layers["job"], counted["job"])])
-        self.overhead = _overhead(counted)
+        self.overhead = _overhead(jobs)
 
     @property
     def facts(self) -> dict[str, str | float]:
         """What the record of the simulation says of it."""
+        whole = self._costs(self._jobs)
         return {
             "calibrated_from": str(self.path),
-            "calibrated_communication": float(self.communication.mean()),
-            "calibrated_decode": self.decode,
+            "calibrated_communication": float(whole.communication.mean()),
+            "calibrated_decode": whole.decode,
+            "calibrated_purge": whole.purge,
             "calibrated_overhead": self.overhead,
         }
 
     def __str__(self) -> str:
-        return (
-            f"calibrated from {self.path}: {len(self._tasks)} task times, communication "
-            f"{self.communication.mean():.3g} s, decode {self.decode:.3g} s, overhead "
-            f"{self.overhead:.3g} s"
-        )
+        _, *seconds = self.facts.items()
+        shown = (f"{key.partition('_')[2]} {value:.3g} s" for key, value in seconds)
+        return f"calibrated from {self.path}: {', '.join(shown)}"
+
+    def costs(self, turn: Turn) -> Costs:
+        """Return what takes time besides tasks: in such jobs, or in all where there are none."""
+        alike = self._alike(turn)
+        alike = alike[alike["split"] == turn.split]
+        return self._costs(alike if len(alike) else self._jobs)
 
     def times(self, turn: Turn, workload: Workload) -> EmpiricalTimes:
         """Return the times of the tasks of a turn.
@@ -141,17 +141,12 @@ class Calibration:
         InputError
             If a worker did not compute any task of that variant, with so many stragglers.
         """
-        same = (self._jobs["variant"] == turn.variant) & (
-            self._jobs["stragglers"] == turn.stragglers
-        )
-        mine = np.isin(self._tasks["job"], self._jobs["job"][same])
-        tasks, seconds = self._tasks[mine], self._seconds[mine]
-        worker, unit = tasks["worker"] - 1, tasks["unit"]
+        log = self._log(self._alike(turn))
         # A record of a code with more redundancy has tasks that this one lacks.
-        there = (tasks["task"] < len(workload.costs)) & (unit < len(workload.cells))
-        worker, unit, seconds = worker[there], unit[there], seconds[there]
-        sizes = workload.costs[tasks["task"][there]] * workload.cells[unit]
-        products = tuple((seconds / sizes)[worker == each] for each in range(self.workers))
+        log = log.of(log.computed & (log.task < len(workload.costs)))
+        log = log.of(log.unit < len(workload.cells))
+        sizes = workload.costs[log.task] * workload.cells[log.unit]
+        products = tuple((log.seconds / sizes)[log.worker == each] for each in range(self.workers))
         if not all(map(len, products)):
             lacking = 1 + [len(each) for each in products].index(0)
             raise InputError(
@@ -160,27 +155,103 @@ class Calibration:
                 "same job"
             )
         pools: dict[Key, list[float]] = {}
-        for *key, took in zip(
-            worker.tolist(), unit.tolist(), sizes.tolist(), seconds.tolist(), strict=True
-        ):
-            pools.setdefault((key[0], key[1], key[2]), []).append(took)
+        columns = (log.worker, log.unit, sizes, log.seconds)
+        for worker, unit, size, took in zip(*(c.tolist() for c in columns), strict=True):
+            pools.setdefault((worker, unit, size), []).append(took)
         return EmpiricalTimes({key: np.array(pool) for key, pool in pools.items()}, products)
 
-    def _communication(self) -> Floats:
-        """Look at tasks that their workers did first of a job, having nothing left to do before."""
-        place = np.searchsorted(self._jobs["job"], self._tasks["job"])
-        since = self._jobs["start"][place]
-        received = since + self._tasks["received"]
-        order = np.lexsort((received, self._tasks["worker"]))
-        worker, job, done = (each[order] for each in (self._tasks["worker"], place, received))
-        first = np.ones(len(order), bool)
-        first[1:] = (np.diff(worker) != 0) | (np.diff(job) != 0)
-        busy = np.zeros(len(order), bool)
-        busy[1:] = (np.diff(worker) == 0) & (done[:-1] > since[order][1:])
-        chosen = first & ~busy
-        apart = (done - since[order] - self._seconds[order])[chosen]
-        means = [_mean(apart[worker[chosen] == 1 + each]) for each in range(self.workers)]
-        return np.asarray(np.maximum(means, 0.0))
+    def _alike(self, turn: Turn) -> Rows:
+        same = self._jobs["variant"] == turn.variant
+        same &= self._jobs["stragglers"] == turn.stragglers
+        return np.asarray(self._jobs[same])
+
+    def _costs(self, jobs: Rows) -> Costs:
+        log, decode = self._log(jobs), self._layers["decode"]
+        return Costs(
+            _communication(log, self.workers),
+            _mean(decode[np.isin(self._layers["job"], jobs["job"])]),
+            _purge(log),
+        )
+
+    def _log(self, jobs: Rows) -> "Log":
+        tasks = self._tasks[np.isin(self._tasks["job"], jobs["job"])]
+        order = np.lexsort((tasks["received"], tasks["job"], tasks["worker"]))
+        tasks = tasks[order]
+        starts = jobs["start"][np.searchsorted(jobs["job"], tasks["job"])]
+        return Log(
+            *(tasks["job"], tasks["unit"], tasks["task"], tasks["worker"] - 1),
+            *(starts, tasks["received"], tasks["compute"] + np.nan_to_num(tasks["refine"])),
+            tasks["status"] == "used",
+        )
+
+
+@dataclass(frozen=True)
+class Log:
+    """Tasks of some jobs, those of each worker together, in the order of their results.
+
+    Attributes
+    ----------
+    job, unit, task, worker : ndarray of int, shape (tasks,)
+        Which task, and who had it, from 0.
+    start : ndarray of float, shape (tasks,)
+        When its job started, since the run began.
+    received : ndarray of float, shape (tasks,)
+        When its answer was there, since that.
+    seconds : ndarray of float, shape (tasks,)
+        What it took; NaN if it was dropped.
+    used : ndarray of bool, shape (tasks,)
+        Whether its result was.
+    """
+
+    job: Integers
+    unit: Integers
+    task: Integers
+    worker: Integers
+    start: Floats
+    received: Floats
+    seconds: Floats
+    used: NDArray[np.bool_]
+
+    @property
+    def computed(self) -> NDArray[np.bool_]:
+        """Tasks that were not dropped."""
+        return ~np.isnan(self.seconds)
+
+    def of(self, chosen: NDArray[np.bool_]) -> "Log":
+        """Return some of the tasks."""
+        return Log(*(column[chosen] for column in vars(self).values()))
+
+
+def _communication(log: Log, workers: int) -> Floats:
+    """Return what comes before each worker's first result, where no late task kept it busy."""
+    log = log.of(log.computed)
+    first, idle = np.ones(len(log.job), bool), np.ones(len(log.job), bool)
+    other = np.diff(log.worker) != 0
+    first[1:] = other | (np.diff(log.job) != 0)
+    idle[1:] = other | ((log.start + log.received)[:-1] <= log.start[1:])
+    apart = log.received - log.seconds
+    means = []
+    for worker in range(workers):
+        mine = first & (log.worker == worker)
+        means.append(_mean(apart[mine & idle if (mine & idle).any() else mine]))
+    return np.asarray(np.maximum(means, 0.0))
+
+
+def _purge(log: Log) -> float:
+    """Return how long workers go on with what they have left of a unit that is recovered.
+
+    In a time w a worker that does one task after the other begins w / mean of them: those that
+    were begun after the recovery, over the chances that there were, give w.
+    """
+    _, unit = np.unique(np.stack([log.job, log.unit]), axis=1, return_inverse=True)
+    recovered = np.full(unit.max(initial=-1) + 1, -np.inf)
+    np.maximum.at(recovered, unit[log.used], log.received[log.used])
+    late = log.computed & (log.received - log.seconds > recovered[unit])
+    left = late | ~log.computed
+    chances = np.unique(np.stack([unit[left], log.worker[left]]), axis=1)[1]
+    means = {each: _mean(log.seconds[log.worker == each]) for each in set(chances.tolist())}
+    pace = sum(1 / means[each] for each in chances.tolist() if means[each] > 0)
+    return float(late.sum() / pace) if pace else 0.0
 
 
 def _mean(values: Floats) -> float:
@@ -188,7 +259,7 @@ def _mean(values: Floats) -> float:
     return float(known.mean()) if len(known) else 0.0
 
 
-def _overhead(jobs: NDArray[np.void]) -> float:
+def _overhead(jobs: Rows) -> float:
     """Return the mean time from a job's end to the start of the next one, if that was waiting."""
     names = ("variant", "repeat", "split", "redundancy", "deadline", "stragglers")
     streams = [np.nan_to_num(jobs[n]) if n == "deadline" else jobs[n] for n in names]

@@ -55,9 +55,14 @@ class Handing:
         How many times as long each worker takes.
     times : Drawn
         What tasks take.
+    purge : float
+        Seconds until workers know that tasks are purged.
     """
 
-    def __init__(self, workload: Workload, factors: Floats, times: Drawn) -> None:
+    def __init__(
+        self, workload: Workload, factors: Floats, times: Drawn, purge: float = 0.0
+    ) -> None:
+        self._purge = purge
         self._workload, self._times, self._factors = workload, times, factors.tolist()
         workers = len(factors)
         plan = workload.plan
@@ -95,18 +100,20 @@ class Handing:
             (time, worker, None) for worker, time in enumerate(begin.tolist())
         ]
         heapq.heapify(events)
-        open_units = len(self._recovered)
+        open_units, end = len(self._recovered), cut
         while events:
             time, worker, item = heapq.heappop(events)
             free[worker] = time
-            if time > cut or open_units == 0:
-                continue  # what has begun is finished
-            if item is not None and self._take(time, item):
+            if item is not None and time <= end and self._take(time, item):
                 open_units -= 1
                 if open_units == 0:
-                    continue
-            following = self._next(worker)
-            if following is not None and time < cut:
+                    end = time
+            if time >= end:
+                self._waiting.clear()
+            if time >= end + self._purge:
+                continue  # what has begun is finished
+            following = self._next(worker, time, ended=time >= end)
+            if following is not None:
                 heapq.heappush(events, (time + self._begin(worker, following), worker, following))
         begun, coded = np.array(self._begun), self._code.coded
         touched = [sum(task < coded for task in tasks) for tasks in self._touched]
@@ -148,15 +155,18 @@ class Handing:
             return False
         return self._code.block(task) not in self._known[unit]
 
-    def _next(self, worker: int) -> Item | None:
+    def _dropped(self, item: Item, time: float) -> bool:
+        """Say whether a worker knows that a task of its own is not wanted."""
+        if self._recovered[item[0]] < math.inf:
+            return self._recovered[item[0]] + self._purge <= time
+        return not self._wanted(item)
+
+    def _next(self, worker: int, time: float, *, ended: bool) -> Item | None:
         """Return what a worker that is free does next."""
         held = self._held[worker]
-        while True:
-            while held and not self._wanted(held[0]):
-                held.popleft()
-            if held or not self._hand_out(worker):
-                break
-        if not held and not self._waiting:
+        while held and self._dropped(held[0], time):
+            held.popleft()
+        if not held and not self._hand_out(worker) and not ended:
             extra = self._extra(worker)
             if extra is not None:
                 self._give(worker, extra)

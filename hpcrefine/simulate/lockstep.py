@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hpcrefine.schedule.terms import Terms
 from hpcrefine.simulate import completion
 from hpcrefine.simulate.completion import Order
-from hpcrefine.simulate.outcome import Outcome
+from hpcrefine.simulate.outcome import Costs, Outcome
 from hpcrefine.simulate.queue import release, serve
 from hpcrefine.simulate.workers import Slowness, Times
 from hpcrefine.simulate.workload import Workload
@@ -33,10 +33,8 @@ class Lockstep:
         How long tasks take.
     slowness : Slowness
         And how much longer at slow workers.
-    delays : ndarray of float, shape (P,)
-        Seconds from a job's start until each worker begins.
-    decode : float
-        Seconds from a layer's last result to its release.
+    costs : Costs
+        What takes time besides; tasks are purged at once.
     """
 
     def __init__(
@@ -44,11 +42,10 @@ class Lockstep:
         workload: Workload,
         times: Times,
         slowness: Slowness,
-        delays: Floats,
-        decode: float,
+        costs: Costs,
     ) -> None:
         self._workload, self._times, self._slowness = workload, times, slowness
-        self._delays, self._decode = delays, decode
+        self._delays, self._decode = costs.communication, costs.decode
         self._order = Order(workload.plan.owners)
         self._code = workload.plan.code
         self._counting = completion.is_a_matter_of_counting(self._code)

@@ -10,6 +10,25 @@ Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Costs:
+    """What takes time besides tasks.
+
+    Attributes
+    ----------
+    communication : ndarray of float, shape (P,)
+        Seconds from a job's start until each worker begins.
+    decode : float
+        Seconds from a layer's last result to its release.
+    purge : float
+        Seconds from a recovery until workers know that tasks are purged.
+    """
+
+    communication: Floats
+    decode: float = 0.0
+    purge: float = 0.0
+
+
+@dataclass(frozen=True)
 class Course:
     """What became of one job, times in seconds since the stream began.
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hpcrefine.schedule.estimates import Estimator
 from hpcrefine.schedule.terms import Terms
 from hpcrefine.simulate.handing import Drawn, Handing
-from hpcrefine.simulate.outcome import Course, Estimate, Outcome
+from hpcrefine.simulate.outcome import Costs, Course, Estimate, Outcome
 from hpcrefine.simulate.queue import release
 from hpcrefine.simulate.shares import Shares, suits
 from hpcrefine.simulate.workers import Slowness, Times
@@ -38,10 +38,8 @@ class Ranks:
         How long tasks take.
     slowness : Slowness
         And how much longer at slow workers.
-    delays : ndarray of float, shape (P,)
-        Seconds from a job's start until each worker begins.
-    decode : float
-        Seconds from a layer's last result to its release.
+    costs : Costs
+        What takes time besides.
     forgetting : float, optional
         Of the estimator that tasks are split by; they stay where they are without.
     prior : ndarray of float, shape (P,), optional
@@ -53,13 +51,12 @@ class Ranks:
         workload: Workload,
         times: Times,
         slowness: Slowness,
-        delays: Floats,
-        decode: float,
+        costs: Costs,
         forgetting: float | None = None,
         prior: Floats | None = None,
     ) -> None:
         self._workload, self._times, self._slowness = workload, times, slowness
-        self._delays, self._decode = delays, decode
+        self._costs = costs
         self._forgetting, self._prior = forgetting, prior
 
     def run(self, terms: Terms, overhead: float, rng: np.random.Generator) -> Outcome:
@@ -67,7 +64,7 @@ class Ranks:
         workload, jobs = self._workload, len(terms.arrivals)
         firsts = workload.firsts
         units, layers = len(workload.plan.units), len(firsts)
-        free = np.zeros(len(self._delays))
+        free = np.zeros(len(self._costs.communication))
         starts, ends, ready = np.empty(jobs), np.empty(jobs), np.full((jobs, layers), np.inf)
         fates = np.zeros((3, jobs, units), np.int64)
         fates[2] = workload.plan.code.coded
@@ -83,9 +80,9 @@ class Ranks:
             if start >= cut:
                 starts[job] = ends[job] = cut
                 continue
-            course = attempt(np.maximum(start + self._delays, free), cut)
+            course = attempt(np.maximum(start + self._costs.communication, free), cut)
             free = course.free
-            when = release(course.recovered, firsts, self._decode)
+            when = release(course.recovered, firsts, self._costs.decode)
             end = min(float(when[-1]), cut)
             starts[job], ends[job], ready[job] = start, end, when - start
             released[job] = when <= cut
@@ -111,7 +108,7 @@ class Ranks:
         if self._forgetting is not None:
             yield from self._learning(jobs, rng, estimates, self._forgetting)
         elif suits(self._workload.plan):
-            shares = Shares(self._workload, self._times)
+            shares = Shares(self._workload, self._times, self._costs.purge)
             for begin, end, factors in self._slowness.segments(jobs):
                 for drawn in shares.draw(rng, factors, end - begin):
                     yield partial(shares.run, drawn)
@@ -119,13 +116,13 @@ class Ranks:
             times = Drawn(self._times, rng)
             for begin, end, factors in self._slowness.segments(jobs):
                 for _ in range(begin, end):
-                    yield Handing(self._workload, factors, times).run
+                    yield Handing(self._workload, factors, times, self._costs.purge).run
 
     def _learning(
         self, jobs: int, rng: np.random.Generator, estimates: list[Estimate], forgetting: float
     ) -> Iterator[Attempt]:
         """Yield for each job what simulates it with the split that is best as far as is known."""
-        workload, workers = self._workload, len(self._delays)
+        workload, workers = self._workload, len(self._costs.communication)
         estimator = Estimator(workers, forgetting, self._prior)
         times = Drawn(self._times, rng)
         for begin, end, factors in self._slowness.segments(jobs):
@@ -133,7 +130,7 @@ class Ranks:
                 plan = workload.plan.with_owners(workers, estimator.moments(workload.size))
                 if job == 0 or plan.owners != workload.plan.owners:
                     workload = replace(workload, plan=plan)
-                    shares = Shares(workload, self._times)
+                    shares = Shares(workload, self._times, self._costs.purge)
                     loads = np.array(plan.counts(workers))
                     known = estimator.means.copy(), estimator.deviations, estimator.observed.copy()
                     estimates.append(Estimate(job, loads, *known))
@@ -141,7 +138,7 @@ class Ranks:
                 if suits(plan):
                     attempt = partial(shares.run, next(shares.draw(rng, factors, 1)))
                 else:
-                    attempt = Handing(workload, factors, times).run
+                    attempt = Handing(workload, factors, times, self._costs.purge).run
                 yield partial(_observed, attempt, estimator)
 
 

@@ -38,9 +38,12 @@ class Shares:
         The product; its plan says the owners.
     times : Times
         How long tasks take.
+    purge : float
+        Seconds until workers know that tasks are purged.
     """
 
-    def __init__(self, workload: Workload, times: Times) -> None:
+    def __init__(self, workload: Workload, times: Times, purge: float = 0.0) -> None:
+        self._purge = purge
         self._workload, self._times = workload, times
         self._code = workload.plan.code
         self._order = Order(workload.plan.owners)
@@ -89,7 +92,7 @@ class Shares:
                 until, used[unit] = cut, np.count_nonzero(done <= cut)
             since = np.roll(done, 1)  # the very numbers: a worker stops at what it recovers
             since[order.starts] = done_by
-            np.less(since, until, out=started[unit])
+            np.less(since, until + self._purge, out=started[unit])
             counts = np.add.reduceat(started[unit], order.starts, dtype=np.int64)
             begun[unit] = counts.sum()
             done_by = np.where(counts > 0, done[order.starts + counts - 1], done_by)

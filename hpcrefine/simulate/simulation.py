@@ -21,7 +21,7 @@ from hpcrefine.schedule.theory import utilisation
 from hpcrefine.simulate import rows
 from hpcrefine.simulate.calibration import Calibration
 from hpcrefine.simulate.lockstep import Lockstep
-from hpcrefine.simulate.outcome import Estimate, Outcome
+from hpcrefine.simulate.outcome import Costs, Estimate, Outcome
 from hpcrefine.simulate.ranks import Ranks
 from hpcrefine.simulate.workers import Slowness, Times, assigned, expected, random_times
 from hpcrefine.simulate.workload import Workload, shape, workload
@@ -165,10 +165,9 @@ class Simulation:
         load = workload(job, turn, self.workers, self._shape)
         times, slowness = self._times(turn, load)
         means, deviations = (each * slowness.factors[0] for each in times.moments(load.size))
-        delays = np.full(self.workers, given.communication)
-        decode = given.decode
+        costs = Costs(np.full(self.workers, given.communication), given.decode, given.purge)
         if self.calibration is not None:
-            delays, decode = self.calibration.communication, self.calibration.decode
+            costs = self.calibration.costs(turn)
         known = given.model == "published" or (
             job.workers.rates is not None and not slowness.changes and self.calibration is None
         )
@@ -178,18 +177,18 @@ class Simulation:
                     f"{job.where('schedule', 'gamma')}: found {job.schedule.gamma:g} with times of "
                     "infinite variance, expected 0"
                 )
-            moments = Moments.of(load.size * means, load.size * deviations, delays)
+            moments = Moments.of(load.size * means, load.size * deviations, costs.communication)
             plan = load.plan.with_owners(self.workers, moments)
             load = dataclasses.replace(load, plan=plan)
         if given.model == "published":
             self._check_published(turn, load)
-            engine: Lockstep | Ranks = Lockstep(load, times, slowness, delays, decode)
+            engine: Lockstep | Ranks = Lockstep(load, times, slowness, costs)
         else:
             forgetting = None
             if load.plan.split.name == "optimal" and not known:
                 forgetting = job.schedule.forgetting
             prior = expected(job, self.workers, load.operations)
-            engine = Ranks(load, times, slowness, delays, decode, forgetting, prior)
+            engine = Ranks(load, times, slowness, costs, forgetting, prior)
         return Case(load, engine, means, deviations)
 
     def _times(self, turn: Turn, load: Workload) -> tuple[Times, Slowness]:

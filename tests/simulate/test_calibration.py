@@ -1,5 +1,7 @@
 """What a measured record tells of its workers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from hpcrefine.errors import InputError
 from hpcrefine.jobfile import load
 from hpcrefine.record import schema
 from hpcrefine.record.writer import RecordWriter
-from hpcrefine.simulate.calibration import Calibration
+from hpcrefine.simulate.calibration import Calibration, Log, _communication, _purge
 from hpcrefine.simulate.simulation import Simulation
 
 JOB = """
@@ -90,11 +92,41 @@ def job(tmp_path):
 def test_what_is_no_task(measured):
     found = Calibration(measured())
     assert found.workers == 3
-    assert found.communication == pytest.approx([APART] * 3)
-    assert found.decode == pytest.approx(DECODE)
     assert found.overhead == pytest.approx(OVERHEAD)
-    assert found.facts["calibrated_from"].endswith("measured.h5")
-    assert "communication 0.125 s, decode 0.0625 s, overhead 0.0312 s" in str(found)
+    told = str(found.path), APART, DECODE, 0.0, OVERHEAD
+    assert list(found.facts.values()) == pytest.approx(list(told))
+    assert "communication 0.125 s, decode 0.0625 s, purge 0 s, overhead 0.0312 s" in str(found)
+
+
+def test_costs_are_those_of_the_same_split(measured, job):
+    found = Calibration(measured())
+    for split in ("uniform", "dynamic"):  # there is no dynamic one
+        (turn,) = Simulation(job(f"schedule.split={split}"), 3, found).turns
+        assert found.costs(turn).communication == pytest.approx([APART] * 3)
+
+
+def log(*tasks):
+    """Tasks of one job that starts at 100: worker, received, seconds, used."""
+    worker, received, seconds, used = (np.array(column) for column in zip(*tasks, strict=True))
+    alike = np.zeros(len(tasks), np.int64)
+    return Log(alike, alike, alike, worker, alike + 100.0, received, seconds, used)
+
+
+def test_how_long_workers_go_on_after_a_recovery():
+    first = (0, 10.0, 5.0, True)  # the unit is recovered at 10
+    before = (1, 11.0, 2.0, False)  # began before that
+    after = [(1, 13.0, 2.0, False), (1, 15.0, 2.0, False)]
+    dropped = (1, 15.0, np.nan, False)
+    assert _purge(log(first, before, *after, dropped)) == 4.0
+    assert _purge(log(first, before, dropped)) == 0.0
+    assert _purge(log(first, before)) == 0.0
+
+
+def test_late_tasks_are_no_communication():
+    jobs = log((0, 6.0, 5.0, True), (0, 9.0, 2.5, False), (0, 4.0, 1.0, True), (0, 8.0, 5.0, True))
+    job, start = np.array([0, 0, 1, 2]), np.array([0.0, 0.0, 8.0, 20.0])
+    apart = replace(jobs, job=job, start=start)  # the second job finds the worker busy until 9
+    assert _communication(apart, 1) == pytest.approx([(1.0 + 3.0) / 2])
 
 
 def test_jobs_take_what_they_took(measured, job):

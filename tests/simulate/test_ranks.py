@@ -77,6 +77,18 @@ def test_what_takes_time_besides_tasks(steady):
     assert job.ready == [3, 5, 7, 9]  # the master decodes one layer after the other
 
 
+def test_workers_that_do_not_know_yet_go_on(steady):
+    (job,) = steady([0], [1.0, 1.0, 0.5], digits=2, simulate="purge = 0.5")
+    # The third worker: units 0 until 2, 1 (recovered at 2) until 4, not 2 (at 3), 3 (at 4).
+    assert job.ready == [1, 2, 3, 4]
+    assert job.late == [1, 1, 0, 1]
+    first, second = steady(
+        [0, 1], [1.0, 1.0, 1.0], digits=2, stream="deadline = 2.0", simulate="purge = 0.5"
+    )
+    assert (first.end, second.start) == (2, 2)
+    assert second.ready[0] == 2  # all had begun what was cut
+
+
 @pytest.mark.parametrize(("prefetch", "end"), [(1, 3), (2, 4)])
 def test_dynamic(steady, prefetch, end):
     (job,) = steady(
@@ -118,8 +130,8 @@ def test_rateless_tasks_go_on(steady):
 
 
 @pytest.mark.parametrize("scheme", ["mds", "blockdiagonal", "matdot", "uncoded"])
-@pytest.mark.parametrize("cut", [np.inf, 0.9])
-def test_shares_and_events_agree(tmp_path, scheme, cut, rng):
+@pytest.mark.parametrize(("cut", "purge"), [(np.inf, 0.0), (0.9, 0.0), (np.inf, 0.1), (0.9, 0.1)])
+def test_shares_and_events_agree(tmp_path, scheme, cut, purge, rng):
     path = tmp_path / "job.toml"
     ratio = "" if scheme == "uncoded" else "redundancy = 1.5"
     path.write_text(
@@ -131,9 +143,9 @@ def test_shares_and_events_agree(tmp_path, scheme, cut, rng):
         steady = Service("deterministic", 1.0)
         times = RandomTimes(rng.uniform(0.5, 2, 4), steady, (), np.full(4, -1))
         begin, factors = rng.uniform(0, 1, 4), rng.uniform(1, 2, 4)
-        shares = Shares(load_, times)
+        shares = Shares(load_, times, purge)
         one = shares.run(next(shares.draw(rng, factors, 1)), begin, cut)
-        other = Handing(load_, factors, Drawn(times, rng)).run(begin, cut)
+        other = Handing(load_, factors, Drawn(times, rng), purge).run(begin, cut)
         for name in ("recovered", "free", "computed"):
             assert getattr(one, name) == pytest.approx(getattr(other, name)), name
         assert one.used.tolist() == other.used.tolist()
