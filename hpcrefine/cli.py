@@ -70,22 +70,13 @@ def _parser() -> argparse.ArgumentParser:
     words = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = words.add_parser("run", help="run a job file and leave an HDF5 record")
-    run.add_argument("job", metavar="JOB.toml")
+    _add_job(run)
     run.add_argument(
         *("-n", "--ranks"),
         type=int,
         help="ranks to start, master included (default: SLURM_NTASKS, else "
         f"{launch.DEFAULT_RANKS}); not used when mpiexec or srun started hpcrefine",
     )
-    run.add_argument(
-        *("--set", "-s"),
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        dest="overrides",
-        help="override a key of the job file; may be repeated",
-    )
-    run.add_argument("-o", "--output", type=Path, metavar="FILE", help="the record to write")
     existing = run.add_mutually_exclusive_group()
     existing.add_argument("--force", action="store_true", help="replace an existing record")
     existing.add_argument(
@@ -94,6 +85,23 @@ def _parser() -> argparse.ArgumentParser:
         help="go on with the record of an interrupted run, named by -o or the job file",
     )
     run.set_defaults(call=_run)
+
+    simulate = words.add_parser("simulate", help="run a job file with random workers, without MPI")
+    _add_job(simulate)
+    simulate.add_argument(
+        *("-n", "--ranks"),
+        type=int,
+        help="ranks that there would be, master included (default: as [workers] says, else "
+        f"SLURM_NTASKS, else {launch.DEFAULT_RANKS})",
+    )
+    simulate.add_argument("--force", action="store_true", help="replace an existing record")
+    simulate.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="RECORD",
+        help="take the times of tasks from the record of a run of the same job",
+    )
+    simulate.set_defaults(call=_simulate, resume=False)
 
     report = words.add_parser("report", help="print tables of records")
     report.add_argument("records", nargs="+", type=Path, metavar="FILE")
@@ -112,6 +120,20 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("-n", "--ranks", type=int, default=3, help="ranks to try (default 3)")
     doctor.set_defaults(call=_doctor)
     return parser
+
+
+def _add_job(word: argparse.ArgumentParser) -> None:
+    """Add what says a job and where its record goes."""
+    word.add_argument("job", metavar="JOB.toml")
+    word.add_argument(
+        *("--set", "-s"),
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="override a key of the job file; may be repeated",
+    )
+    word.add_argument("-o", "--output", type=Path, metavar="FILE", help="the record to write")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -199,19 +221,25 @@ def _run_as_rank(options: argparse.Namespace) -> int:
 def _load(options: argparse.Namespace) -> "tuple[Job, Output]":
     """Load the job file and check it, its operands' shapes and the place of the record."""
     from hpcrefine import operands
-    from hpcrefine.experiment import Output, check_resumable, default_output
     from hpcrefine.jobfile import load
-    from hpcrefine.record.writer import check_output
 
     job = load(options.job, options.overrides)
     operands.check(job)
+    return job, _output(job, options)
+
+
+def _output(job: "Job", options: argparse.Namespace) -> "Output":
+    """Check the place of the record."""
+    from hpcrefine.experiment import Output, check_resumable, default_output
+    from hpcrefine.record.writer import check_output
+
     named = options.output is not None or job.record.file is not None
     output = Output(options.output or default_output(job), options.force, options.resume)
     if output.resume:
         if not named:
             raise InputError("--resume: found no record named, expected -o FILE")
         check_resumable(job, output.path)
-        return job, output
+        return output
     folder = output.path.parent
     if not named:
         try:
@@ -221,7 +249,7 @@ def _load(options: argparse.Namespace) -> "tuple[Job, Output]":
                 f"{folder}: found {error.strerror}, expected a folder for records"
             ) from None
     check_output(output.path, output.force)
-    return job, output
+    return output
 
 
 def _threads_asked_for(path: str, overrides: Sequence[str]) -> int | None:
@@ -235,6 +263,24 @@ def _threads_asked_for(path: str, overrides: Sequence[str]) -> int | None:
         if key.strip() == _THREADS_KEY and value.strip().isdecimal():
             found = int(value)
     return found if isinstance(found, int) and found > 0 else None
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    launch.prepare_process()
+    from hpcrefine.jobfile import load
+    from hpcrefine.progress import Progress
+    from hpcrefine.report import report
+    from hpcrefine.simulate.calibration import Calibration
+    from hpcrefine.simulate.simulation import Simulation, count_workers, record
+
+    job = load(options.job, options.overrides)
+    calibration = options.calibrate and Calibration(options.calibrate)
+    workers = count_workers(job, options.ranks, launch.default_ranks(), calibration)
+    simulation = Simulation(job, workers, calibration)
+    output = _output(job, options)
+    record(simulation, output, Progress(job.job.name))
+    print(report([output.path]), end="", flush=True)
+    return 0
 
 
 def _report(options: argparse.Namespace) -> int:

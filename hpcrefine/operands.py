@@ -34,8 +34,25 @@ def check(job: Job) -> tuple[int, int, int]:
     Raises
     ------
     InputError
-        If an operand cannot be read, one is empty, the shapes do not fit, or
-        :func:`hpcrefine.feasibility.check` refuses them.
+        As :func:`shape`, or if :func:`hpcrefine.feasibility.check` refuses them.
+    """
+    n, k, p = shape(job)
+    feasibility.check(job, n, k, p)
+    return n, k, p
+
+
+def shape(job: Job) -> tuple[int, int, int]:
+    """Check a job's operands against each other, reading headers only.
+
+    Returns
+    -------
+    n, k, p : int
+        A is n x k and B is k x p.
+
+    Raises
+    ------
+    InputError
+        If an operand cannot be read, one is empty, or the shapes do not fit.
     """
     a, b = pair(job)
     with _named(job, "a"):
@@ -44,10 +61,10 @@ def check(job: Job) -> tuple[int, int, int]:
     if b != "a.T":
         with _named(job, "b"):
             rows, p = describe(b, job.base)[0]
-    for key, shape in (("a", (n, k)), ("b", (rows, p))):
-        if 0 in shape:
+    for key, sides in (("a", (n, k)), ("b", (rows, p))):
+        if 0 in sides:
             place = job.where("operands", key)
-            raise InputError(f"{place}: found {_by(shape)}, expected at least 1 x 1")
+            raise InputError(f"{place}: found {_by(sides)}, expected at least 1 x 1")
     if rows != k:
         raise InputError(
             f"{job.where('operands', 'b')}: found {_by((rows, p))} with a of {_by((n, k))}, "
@@ -65,7 +82,6 @@ def check(job: Job) -> tuple[int, int, int]:
                 f"{p}, the columns of b"
             )
         p = job.stream.columns
-    feasibility.check(job, n, k, p)
     return n, k, p
 
 

@@ -4,19 +4,16 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hpcrefine import operands
 from hpcrefine.conditions import Conditions
 from hpcrefine.errors import InputError
-from hpcrefine.job import Job, RandomRates
+from hpcrefine.job import Job
 from hpcrefine.measuring import options
 from hpcrefine.record.writer import RecordWriter
 from hpcrefine.resolution.digits import Array
 from hpcrefine.schedule.arrivals import mean_rate
 from hpcrefine.streamlog import Setting, StreamLog
-from hpcrefine.turns import Turn, arrivals, turns
+from hpcrefine.turns import Turn, arrivals, generators, turns
 from hpcrefine.verify import spread
 
 if TYPE_CHECKING:
@@ -60,7 +57,10 @@ class Streaming:
         self._conditions = Conditions(job, pool)
         self._shape = (*a.shape, self._stream.columns or b.shape[1])
         operations = 2.0 * self._shape[0] * self._shape[1] * self._shape[2]
-        self._prior = prior(job, pool.workers, operations / job.resolution.digits**2)
+        with self._named():
+            self._prior = job.workers.seconds(
+                pool.workers, operations / job.resolution.digits**2, generators(job)[4].spawn(1)[0]
+            )
         self._plans: dict[tuple[Any, ...], Plan] = {}
         each = 8 * self._shape[2] * 2 * job.resolution.digits * self.length
         count = 0 if job.verify.exact == "off" else min(_MOST_ROWS, _MOST_BYTES // each)
@@ -175,31 +175,3 @@ class Streaming:
 def _kind(turn: Turn) -> tuple[Any, ...]:
     """Return what the plans of a turn depend on."""
     return turn.code, turn.split, turn.whole
-
-
-def prior(job: Job, workers: int, size: float) -> NDArray[np.float64] | None:
-    """Return the seconds of a digit product that a job expects of its workers, shape (workers,).
-
-    Parameters
-    ----------
-    job : Job
-        With ``[workers] rates``, or without: then there are none.
-    workers : int
-        Number P of workers.
-    size : float
-        Operations of a digit product.
-
-    Raises
-    ------
-    InputError
-        If the rates are those of another number of workers.
-    """
-    rates = job.workers.rates
-    if rates is None or isinstance(rates, RandomRates):
-        return None
-    if isinstance(rates, tuple) and len(rates) != workers:
-        raise InputError(
-            f"{job.where('workers', 'rates')}: found {len(rates)}, expected {workers}, one for "
-            "each worker"
-        )
-    return np.broadcast_to(size / np.asarray(rates), workers)

@@ -285,6 +285,30 @@ def frozen_at_the_end(master):
 
 
 @story
+def streaming(master):
+    """Workers die and freeze in the middle of streams; every job is whole, whatever the split."""
+    pool, splits = master.pool, ("uniform", "optimal", "dynamic")
+    pool.guard(timeout=2.0)
+    pool.inject({rank: Faults(service=Service("exponential", 0.002)) for rank in range(1, 7)})
+    a, _ = master.operands()
+    cases = [(held, split) for held in (True, False) for split in splits]
+    doomed = {1: (1, signal.SIGKILL), 3: (2, signal.SIGSTOP), 4: (3, signal.SIGKILL)}
+    for number, (held, split) in enumerate(cases):
+        options = {"code": "mds", "tasks": 8, "redundancy": 1.5, "split": split}
+        bs = [master.operands()[1] for _ in range(8)]
+        left = pool.resident(a, **options) if held else None
+        operands = bs if held else [(a, b) for b in bs]
+        for job in pool.stream(operands, [0] * 8, a=left, **({} if held else options)):
+            if job.position == 3 and number in doomed:
+                rank, deed = doomed[number]
+                master.kill(rank, number=deed)
+            for r in job:
+                assert np.abs(r.value - a @ bs[job.position]).max() <= r.error_bound
+            assert job.status == "done"
+    return [(1, "died"), (2, "silent"), (3, "died")]
+
+
+@story
 def two_at_once(master):
     """Two workers die at once."""
     pool = master.pool

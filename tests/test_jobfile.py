@@ -224,17 +224,19 @@ def test_shipped_jobs_load(path):
             "whose results would not fit int64, expected fewer (or the scheme blockdiagonal)",
         ),
         (
-            "[code]\ntasks = 65537",
-            "[code] tasks: found 65537, expected at most 65536 tasks together with redundancy = 1",
+            "[code]\ntasks = 262145",
+            "[code] tasks: found 262145, expected at most 262144 tasks together with "
+            "redundancy = 1",
         ),
         (
             f"[code]\ntasks = 1{'0' * 400}",
-            "[code] tasks: found an integer of 1329 bits, expected at most 65536 tasks together "
+            "[code] tasks: found an integer of 1329 bits, expected at most 262144 tasks together "
             "with redundancy = 1",
         ),
         (
             '[code]\nscheme = "mds"\nredundancy = 1e308',
-            "[code] tasks: found 8, expected at most 65536 tasks together with redundancy = 1e+308",
+            "[code] tasks: found 8, expected at most 262144 tasks together with "
+            "redundancy = 1e+308",
         ),
         (
             "[code]\nsurvive = 1",

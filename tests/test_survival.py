@@ -30,6 +30,7 @@ CASES = [  # of each story: ranks, and whether they share memory
     ("two_at_once", 7, "both"),
     ("liar", 4, "shared"),
     ("oneshot", 6, "both"),
+    ("streaming", 7, "both"),
 ]
 
 

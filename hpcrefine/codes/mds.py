@@ -4,6 +4,7 @@ The first K tasks are the blocks themselves; each further task is a small intege
 all blocks. Any K results recover the rest.
 """
 
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 from hpcrefine.codes.generator import parity_generator
 from hpcrefine.codes.linear import Separable
+from hpcrefine.errors import InputError
+
+_MOST_COEFFICIENTS = 2**27  # 1 GiB of them
 
 
 class Mds(Separable):
@@ -24,9 +28,23 @@ class Mds(Separable):
 
     name: ClassVar[str] = "mds"
 
-    def __init__(self, tasks: int, redundancy: float = 1.0) -> None:
-        super().__init__(tasks, redundancy)
-        self.generator = parity_generator(self.coded - tasks, tasks)
+    @cached_property
+    def generator(self) -> NDArray[np.int64]:
+        """Coefficients of the combinations, shape (N - K, K); found once they are asked for.
+
+        Raises
+        ------
+        InputError
+            If there are too many of them.
+        """
+        entries = (self.coded - self.tasks) * self.tasks
+        if entries > _MOST_COEFFICIENTS:
+            raise InputError(
+                f"[code] tasks: found {self.tasks} with {self.coded - self.tasks} combinations of "
+                f"all of them, {entries:.1e} coefficients, expected at most "
+                f"{_MOST_COEFFICIENTS:.1e} (or the scheme blockdiagonal)"
+            )
+        return parity_generator(self.coded - self.tasks, self.tasks)
 
     def combination(self, task: int) -> NDArray[np.int64]:
         """Return a row of the generator."""

@@ -17,8 +17,8 @@ Scheme = Literal[
 ]
 
 
-MAX_CODED = 2**16
-"""How many coded tasks there may be: far more than workers, few enough to list."""
+MAX_CODED = 2**18
+"""How many coded tasks there may be: some for each of 100,000 workers, few enough to list."""
 _MOST_VALUES = 10_000
 
 

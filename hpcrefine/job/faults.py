@@ -2,9 +2,12 @@
 
 from typing import Annotated, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import AfterValidator, Discriminator, Field, Strict, Tag, model_validator
 
 from hpcrefine import faults
+from hpcrefine.errors import InputError
 from hpcrefine.job.base import Section, rule
 from hpcrefine.job.stream import RandomRates, Rates
 
@@ -50,6 +53,36 @@ class WorkersSection(Section):
         if isinstance(self.rates, tuple) and self.count not in (None, len(self.rates)):
             raise rule("count", f"{len(self.rates)}, as many as there are rates")
         return self
+
+    def seconds(
+        self, workers: int, operations: float, rng: np.random.Generator
+    ) -> NDArray[np.float64] | None:
+        """Return what each worker is said to take for so many operations; None if nothing is said.
+
+        Parameters
+        ----------
+        workers : int
+            Number P of workers.
+        operations : float
+            How many.
+        rng : Generator
+            For random rates.
+
+        Raises
+        ------
+        InputError
+            If there are rates of another number of workers.
+        """
+        rates = self.rates
+        if rates is None:
+            return None
+        if isinstance(rates, RandomRates):
+            return np.asarray(operations / rates.draw(workers, rng))
+        if isinstance(rates, tuple) and len(rates) != workers:
+            raise InputError(
+                f"[workers] rates: found {len(rates)}, expected {workers}, one for each worker"
+            )
+        return np.broadcast_to(operations / np.asarray(rates, np.float64), workers)
 
 
 class ServiceTime(Section):

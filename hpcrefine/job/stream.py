@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, Strict, ValidationInfo, model_validator
 
 from hpcrefine.errors import InputError
@@ -137,6 +138,9 @@ class SimulateSection(Section):
         Seconds from the last result that a layer needs to its release.
     overhead : float
         Seconds from a job's end to the next one's start at the earliest.
+    purge : float
+        Seconds from a recovery, or from a job's end, until workers know that its tasks are purged;
+        with the model of ranks.
     """
 
     model: Literal["ranks", "published"] = "ranks"
@@ -146,6 +150,7 @@ class SimulateSection(Section):
     communication: float = Field(default=0.0, ge=0)
     decode: float = Field(default=0.0, ge=0)
     overhead: float = Field(default=0.0, ge=0)
+    purge: float = Field(default=0.0, ge=0)
 
 
 class RandomRates(Section):
@@ -164,6 +169,11 @@ class RandomRates(Section):
     random: Literal["uniform"]
     low: float = Field(default=0.0, ge=0, lt=1)
     sum: float = Field(gt=0)
+
+    def draw(self, workers: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Draw the rates of so many workers, in operations a second."""
+        drawn = rng.uniform(self.low, 1, workers)
+        return np.asarray(drawn * (self.sum / drawn.sum()))
 
 
 def _positive(rates: tuple[float, ...]) -> tuple[float, ...]:
