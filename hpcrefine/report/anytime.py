@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from hpcrefine.report.style import COLOURS, LINES, MARKERS, canvas, legend
 from hpcrefine.report.tables import Row, Table
@@ -21,7 +22,7 @@ def anytime(table: Table) -> Figure:
     unit, scale = best_unit(smallest(row.ready.median for row in rows))
     errors = [error for row in layered for error in (row.error_bound, row.error_measured)]
     floor = smallest(errors) / 10**_DECADES_BELOW
-    figure, (axes,) = canvas(table.name or table.file)
+    figure, axes = canvas(table.name or table.file)
     variants = list(dict.fromkeys(row.variant for row in layered))
     for place, variant in enumerate(variants):
         mine = [row for row in layered if row.variant == variant]
@@ -44,6 +45,7 @@ def anytime(table: Table) -> Figure:
             fmt=MARKERS[place % len(MARKERS)],
             color=colour,
             capsize=2,
+            elinewidth=0.7,
             label=f"{label}: largest error measured",
         )
     for row in rows:
@@ -62,7 +64,7 @@ def anytime(table: Table) -> Figure:
     return figure
 
 
-def _intervals(rows: list[Row]) -> np.ndarray:
+def _intervals(rows: list[Row]) -> NDArray[np.float64]:
     """Return how far the 95 % intervals reach below and above the medians, shape (2, rows)."""
     ready = [row.ready for row in rows]
     return np.array([[r.median - r.low for r in ready], [r.high - r.median for r in ready]])

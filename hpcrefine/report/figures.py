@@ -12,16 +12,20 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from hpcrefine.record.reader import Record
 from hpcrefine.report.statistics import known
 from hpcrefine.report.streams import KEYS, Row, Streams, group
 from hpcrefine.report.style import COLOURS, LINES, MARKERS, ONESHOT, canvas, legend
+from hpcrefine.report.writing import best_unit, smallest
 
 BOUND = "lower bound of the mean\n(M/D/1, workers pooled)"
 _POINTS = 24  # of a measured distribution
 _OMEGA = r"redundancy ratio $\Omega$ (coded tasks / tasks needed)"
 _DASHED = (0, (4, 3))
+_MEAN: dict[str, Any] = {"marker": "|", "ls": "none", "ms": 11, "mew": 2}
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -71,17 +75,20 @@ def draw(sources: Sequence[Source]) -> Iterator[tuple[str, Figure]]:
 
 def delay(sources: Sequence[Source]) -> Figure:
     """Draw mean delays against the redundancy ratio."""
-    figure, (axes,) = canvas(_title(sources))
+    unit, scale = _unit(sources)
+    figure, axes = canvas(_title(sources))
     for source in sources:
         for look, rows in _series(source, sources, "redundancy"):
             x = np.array([row.redundancy for row in rows])
-            y = np.array([row.delay.value for row in rows])
-            half = np.array([row.delay.half for row in rows])
+            y = scale * np.array([row.delay.value for row in rows])
+            half = scale * np.array([row.delay.half for row in rows])
             _curve(axes, source, look, x, y, (half, half))
-            _bound(axes, look, x, [row.bound for row in rows])
-    axes.plot([], [], color="#555555", ls=_DASHED, lw=1.0, label=BOUND)
+            if source in _first_kind(sources):
+                bounds = scale * _finite(row.bound for row in rows)
+                axes.plot(x, bounds, color=look.colour, ls=_DASHED, lw=1.0, zorder=1)
+    _say_bound(axes)
     axes.set_xlabel(_OMEGA)
-    axes.set_ylabel("mean delay, arrival to resolution [s]")
+    axes.set_ylabel(f"mean delay, arrival to resolution [{unit}]")
     axes.set_ylim(bottom=0)
     legend(axes)
     return figure
@@ -89,17 +96,18 @@ def delay(sources: Sequence[Source]) -> Figure:
 
 def success(sources: Sequence[Source], key: str) -> Figure:
     """Draw success rates against the deadline or the redundancy ratio."""
-    deadlines = sorted({row.deadline for source in sources for row in source.table.rows})
-    at = f", deadline {deadlines[0]:g} s" if len(deadlines) == 1 else ""
-    figure, (axes,) = canvas(_title(sources) + at)
+    unit, scale = _unit(sources)
+    deadlines = {row.deadline for source in sources for row in source.table.rows}
+    at = f", deadline {scale * min(deadlines):g} {unit}" if len(deadlines) == 1 else ""
+    figure, axes = canvas(_title(sources) + at)
     for source in sources:
         for look, rows in _series(source, sources, key):
             x = np.array([getattr(row, key) for row in rows])
             y = np.array([row.success for row in rows])
             low = y - [row.success_low for row in rows]
             high = [row.success_high for row in rows] - y
-            _curve(axes, source, look, x, y, (low, high))
-    axes.set_xlabel("deadline [s]" if key == "deadline" else _OMEGA)
+            _curve(axes, source, look, scale * x if key == "deadline" else x, y, (low, high))
+    axes.set_xlabel(f"deadline [{unit}]" if key == "deadline" else _OMEGA)
     axes.set_ylabel("share of jobs with the resolution in time")
     lowest = min(row.success for source in sources for row in source.table.rows)
     axes.set_ylim(0 if lowest < 0.5 else math.floor(20 * lowest - 0.5) / 20, 1.005)
@@ -109,34 +117,34 @@ def success(sources: Sequence[Source], key: str) -> Figure:
 
 def splits(sources: Sequence[Source]) -> Figure:
     """Draw the mean delays of load splits beside each other."""
+    unit, scale = _unit(sources)
     names = list(dict.fromkeys(row.split for source in sources for row in source.table.rows))
-    looks = {
-        look.label: rows for source in sources for look, rows in _series(source, sources, "split")
-    }
-    figure, (axes,) = canvas(_title(sources))
     width = 0.8 / len(names)
-    barred = [source for source in sources if not source.measured] or sources[:1]
+    figure, axes = canvas(_title(sources))
+    places: dict[str, int] = {}
     for source in sources:
-        for place, (look, rows) in enumerate(_series(source, sources, "split")):
+        barred = source in _first_kind(sources)
+        for look, rows in _series(source, sources, "split"):
+            place = places.setdefault(look.name, len(places))
             for row in rows:
                 number = names.index(row.split)
-                x = place + (number - (len(names) - 1) / 2) * width
-                label, colour = row.split, COLOURS[number % len(COLOURS)]
-                if source in barred:
-                    axes.bar(x, row.delay.value, 0.9 * width, color=colour, label=label)
-                    kind: dict[str, Any] = {"fmt": "none"}
-                else:
-                    kind = {"fmt": "o", "label": "measured", "markerfacecolor": "white"}
-                axes.errorbar(
-                    x, row.delay.value, _finite(row.delay.half), color="#333333", capsize=3, **kind
+                x, y = place + (number - (len(names) - 1) / 2) * width, scale * row.delay.value
+                if barred:
+                    colour = COLOURS[number % len(COLOURS)]
+                    axes.bar(x, y, 0.9 * width, color=colour, label=row.split)
+                half = scale * np.nan_to_num(row.delay.half)
+                points: dict[str, Any] = (
+                    {"fmt": "none"} if barred else {"fmt": "o", "label": "measured"}
                 )
-            axes.hlines(
-                rows[0].bound, place - 0.45, place + 0.45, "#333333", "dashed", lw=1.2, label=BOUND
-            )
-            del look
-    axes.set_xticks(range(len(looks)), looks)
+                axes.errorbar(x, y, half, color="#333333", capsize=3, **points)
+            if barred:
+                bound = scale * _finite(row.bound for row in rows[:1])
+                ends = place - 0.45, place + 0.45
+                axes.hlines(bound, *ends, color="#333333", ls=_DASHED, lw=1.2)
+    _say_bound(axes)
+    axes.set_xticks(range(len(places)), places)
     axes.grid(False, axis="x")
-    axes.set_ylabel("mean delay, arrival to resolution [s]")
+    axes.set_ylabel(f"mean delay, arrival to resolution [{unit}]")
     axes.set_ylim(bottom=0)
     legend(axes)
     return figure
@@ -144,30 +152,32 @@ def splits(sources: Sequence[Source]) -> Figure:
 
 def distribution(sources: Sequence[Source]) -> Figure:
     """Draw which share of jobs has a resolution how long after its arrival."""
-    figure, (axes,) = canvas(_title(sources))
-    longest = 0.0
+    unit, scale = _unit(sources)
+    figure, axes = canvas(_title(sources))
     for source in sources:
         rows = {(*_settings(row), row.layer): row for row in source.table.rows}
-        looks = {id(rows[0]): look for look, rows in _series(source, sources, "")}
+        looks = {id(alike[0]): look for look, alike in _series(source, sources, "")}
         for streams in group(source.record):
             for layer in range(streams.layers.shape[1]):
                 row = rows[(*map(repr, streams.settings), layer)]
                 look = looks[id(row)]
-                delays = np.sort(known(streams.layers["delay"][:, layer]))
+                delays = scale * np.sort(known(streams.layers["delay"][:, layer]))
                 shares = np.arange(1, len(delays) + 1) / row.jobs
-                longest = max(longest, row.p99)
                 few = np.linspace(0, len(delays) - 1, _POINTS if source.measured else 1000)
                 at = np.unique(few.astype(np.int64)) if len(delays) else np.empty(0, np.int64)
                 _curve(axes, source, look, delays[at], shares[at], None)
-                mean = row.delay.value
-                below = np.searchsorted(delays, mean) / row.jobs
-                axes.plot(mean, below, "|", color=look.colour, ms=11, mew=2, zorder=4)
-                axes.axvline(row.bound, color=look.colour, ls=_DASHED, lw=1.0, zorder=1)
-    axes.plot([], [], "|", color="#555555", ms=11, mew=2, label="mean")
-    axes.plot([], [], color="#555555", ls=_DASHED, lw=1.0, label=BOUND)
-    axes.set_xlim(0, 1.05 * longest or None)
+                if source in _first_kind(sources):
+                    mean = scale * row.delay.value
+                    below = np.searchsorted(delays, mean) / row.jobs
+                    axes.plot(mean, below, color=look.colour, zorder=4, **_MEAN)
+                    bound = scale * float(_finite([row.bound])[0])
+                    axes.axvline(bound, color=look.colour, ls=_DASHED, lw=1.0, zorder=1)
+    axes.plot([], [], color="#555555", label="mean", **_MEAN)
+    _say_bound(axes)
+    longest = np.nanmax([r.p99 for source in sources for r in source.table.rows] + [0])
+    axes.set_xlim(0, 1.05 * scale * longest or None)
     axes.set_ylim(0, 1.005)
-    axes.set_xlabel("delay, arrival to resolution [s]")
+    axes.set_xlabel(f"delay, arrival to resolution [{unit}]")
     axes.set_ylabel("share of jobs that have the resolution")
     legend(axes)
     return figure
@@ -177,6 +187,7 @@ def distribution(sources: Sequence[Source]) -> Figure:
 class _Look:
     """How a series is drawn."""
 
+    name: str
     label: str
     colour: str
     marker: str
@@ -211,11 +222,13 @@ def _series(
         parts = ["one-shot" if oneshot else f"resolution {layer}"]
         parts += [variant] if len(variants) > 1 and not oneshot else []
         parts += [_said(key, rows[0]) for key in apart]
-        parts += ["measured" if source.measured else "simulated"] if both else []
+        name = ", ".join(parts)
+        kind = ", measured" if source.measured else ", simulated"
         place = others.index(other) + (0 if oneshot else variants.index(variant))
         yield (
             _Look(
-                label=", ".join(parts),
+                name=name,
+                label=name + kind if both else name,
                 colour=ONESHOT if oneshot else COLOURS[layer % len(COLOURS)],
                 marker=MARKERS[place % len(MARKERS)],
                 line=LINES[place % len(LINES)],
@@ -241,8 +254,8 @@ def _curve(
     axes: Axes,
     source: Source,
     look: _Look,
-    x: np.ndarray,
-    y: np.ndarray,
+    x: Floats,
+    y: Floats,
     interval: tuple[object, object] | None,
 ) -> None:
     """Draw a series: points with intervals if it was measured, a line with a band if simulated."""
@@ -262,19 +275,29 @@ def _curve(
         )
         return
     # Where lines meet, as one-shot and the last resolution do, the coarser one lies on a wider one.
-    width, weight, above = 1.5 + 0.8 * min(look.layer, 4), 1.0, 2 + 1 / (1 + look.layer)
+    width, weight, above = 1.5 + 0.6 * min(look.layer, 3), 1.0, 2 + 1 / (1 + look.layer)
     if look.oneshot:
         width, weight, above = 6.0, 0.35, 1.5
     line: dict[str, Any] = {"ls": look.line, "lw": width, "alpha": weight, "zorder": above}
+    line["marker"] = look.marker if len(x) == 1 else ""
     axes.plot(x, y, color=look.colour, label=look.label, **line)
     if interval:
         axes.fill_between(x, y - low, y + high, color=look.colour, alpha=0.15, lw=0, zorder=1)
 
 
-def _bound(axes: Axes, look: _Look, x: np.ndarray, bounds: Sequence[float]) -> None:
-    finite = np.where(np.isfinite(bounds), bounds, np.nan)
-    axes.plot(x, finite, color=look.colour, ls=_DASHED, lw=1.0, zorder=1)
+def _say_bound(axes: Axes) -> None:
+    axes.plot([], [], color="#555555", ls=_DASHED, lw=1.0, label=BOUND)
 
 
-def _finite(value: float) -> float:
-    return 0.0 if math.isnan(value) else value
+def _first_kind(sources: Sequence[Source]) -> list[Source]:
+    """Return the sources that bounds are drawn for: those simulated, else the first measured."""
+    return [source for source in sources if not source.measured] or list(sources[:1])
+
+
+def _unit(sources: Sequence[Source]) -> tuple[str, float]:
+    return best_unit(smallest(r.delay.value for source in sources for r in source.table.rows))
+
+
+def _finite(values: Iterable[float]) -> Floats:
+    found = np.array(list(values), np.float64)
+    return np.where(np.isfinite(found), found, np.nan)

@@ -139,9 +139,9 @@ def run_starts(*columns: NDArray[Any]) -> NDArray[np.intp]:
 
 
 def _kernels(record: Record) -> str:
-    names = [str(kernel) for kernel in np.unique(record.workers["kernel"])]
-    kernels = [name for name in names if name not in ("", "none")]
-    return ", ".join(kernels) or str(record.environment.get("kernel", ""))
+    kernels = [str(kernel) for kernel in np.unique(record.workers["kernel"]) if kernel]
+    used = ", ".join(kernels) or str(record.environment.get("kernel", ""))
+    return "" if used == "none" else used  # simulations multiply nothing
 
 
 def _job_name(text: str) -> str:

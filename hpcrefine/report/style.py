@@ -1,6 +1,5 @@
 """How figures look: colours that everyone can tell apart, legends beside the data, files."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +37,17 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-def canvas(title: str, panels: int = 1) -> tuple[Figure, Sequence[Axes]]:
-    """Return a figure and its axes, side by side."""
+def canvas(title: str) -> tuple[Figure, Axes]:
+    """Return a figure and its axes."""
     with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=(4.4 + 3.2 * panels, 4.4), layout="constrained")
-        axes = figure.subplots(1, panels, squeeze=False, sharey=True)[0]
-        axes[0].set_title(title, pad=10)
-    return figure, list(axes)
+        figure = Figure(figsize=(7.6, 4.4), layout="constrained")
+        axes = figure.subplots()
+        axes.set_title(title, pad=10)
+    return figure, axes
 
 
 def legend(axes: Axes) -> None:
-    """Put the legend to the right of the data, without doubles."""
+    """Put the legend to the right of the data; labels that several things have, once."""
     handles, labels = axes.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
     with matplotlib.rc_context(_SETTINGS):
