@@ -115,6 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     tables.add_argument(
         "--codes", action="store_true", help="compare codes in one table over all records"
     )
+    tables.add_argument(
+        "--split", action="store_true", help="say how the load split followed the workers"
+    )
     report.set_defaults(call=_report)
 
     doctor = words.add_parser("doctor", help="say what works here: MPI, kernels, threads, Slurm")
@@ -294,6 +297,7 @@ def _report(options: argparse.Namespace) -> int:
         plot=options.plot,
         phases=options.phases,
         codes=options.codes,
+        split=options.split,
     )
     print(shown, end="")
     return 0

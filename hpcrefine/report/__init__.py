@@ -1,12 +1,13 @@
 """Tables from records. Reads :mod:`hpcrefine.record`, never the cluster."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from hpcrefine.errors import InputError
 from hpcrefine.record.reader import Record, read
 from hpcrefine.report import export, plots, render, streams, streamtext
 from hpcrefine.report.codes import Codes, compare
+from hpcrefine.report.following import Splits, follow
 from hpcrefine.report.streams import Streams
 from hpcrefine.report.tables import Table, summarise
 
@@ -21,6 +22,7 @@ def report(
     plot: Path | None = None,
     phases: bool = False,
     codes: bool = False,
+    split: bool = False,
 ) -> str:
     """Report on records.
 
@@ -39,6 +41,8 @@ def report(
         Say where the time of each resolution went, instead.
     codes : bool
         Compare codes in one table over all records, instead.
+    split : bool
+        Say how the load split followed the workers, instead.
 
     Returns
     -------
@@ -50,36 +54,41 @@ def report(
     InputError
         A record cannot be read, or a file cannot be written.
     """
-    tables: list[Table | Codes | Streams]
+    names = [Path(path).stem for path in paths]
+    tables: list[Table | Codes | Streams | Splits] = []
     drawn: list[tuple[Record, Table | Streams]] = []
-    if codes:
-        compared = compare(map(read, paths))
-        tables, names, shown = [compared], ["codes"], [render.codes(compared)]
-        drawn += [] if plot is None else [each[:2] for each in _each(paths, phases)]
-    else:
-        tables, shown = [], []
-        for record, table, text in _each(paths, phases):
+    if plot is not None or not (codes or split):
+        for path in paths:
+            record, table = _summarise(path, phases)
             tables.append(table)
-            shown.append(text)
             drawn += [] if plot is None else [(record, table)]
-        names = [Path(path).stem for path in paths]
+    if codes:
+        names, tables = ["codes"], [compare(map(read, paths))]
+    elif split:
+        tables = [follow(read(path, streams.COLUMNS)) for path in paths]
     written = [] if csv is None else _write_csv(csv, names, [export.as_csv(t) for t in tables])
     written += [] if plot is None else plots.plot(drawn, plot)
     if json:
         return export.as_json(tables) + "\n"
-    return "\n".join([*shown, *(f"wrote {path}\n" for path in written)])
+    notes = "".join(f"wrote {path}\n" for path in written)
+    return "\n".join([*(_text(table, phases) for table in tables), *([notes] if notes else [])])
 
 
-def _each(paths: Sequence[Path], phases: bool) -> Iterator[tuple[Record, Table | Streams, str]]:
-    """Yield each record with its table and its text."""
-    for path in paths:
-        record = read(path, streams.COLUMNS)
-        if streams.has_streams(record) and not phases:
-            of_streams = streams.summarise(record)
-            yield record, of_streams, streamtext.text(of_streams)
-        else:
-            of_products = summarise(read(path))
-            yield record, of_products, (render.phases if phases else render.text)(of_products)
+def _summarise(path: Path, phases: bool) -> tuple[Record, Table | Streams]:
+    record = read(path, streams.COLUMNS)
+    if streams.has_streams(record) and not phases:
+        return record, streams.summarise(record)
+    return record, summarise(read(path))
+
+
+def _text(table: Table | Codes | Streams | Splits, phases: bool) -> str:
+    if isinstance(table, Codes):
+        return render.codes(table)
+    if isinstance(table, Streams):
+        return streamtext.text(table)
+    if isinstance(table, Splits):
+        return streamtext.splits(table)
+    return render.phases(table) if phases else render.text(table)
 
 
 def _write_csv(directory: Path, names: list[str], texts: list[str]) -> list[Path]:

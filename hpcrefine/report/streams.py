@@ -1,5 +1,6 @@
 """From the record of streams to a table: a row per stream and layer, beside what none can beat."""
 
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -16,15 +17,12 @@ from hpcrefine.schedule.theory import delay_bound, utilisation
 COLUMNS = {
     "workers": ("rank", "threads", "kernel", "session"),
     "jobs": (
-        *("variant", "split", "redundancy", "deadline", "stragglers", "rate", "warmup", "n", "k"),
-        *("p", "arrival", "start", "end", "status", "verdict"),
+        *("variant", "split", "redundancy", "deadline", "stragglers", "rate", "repeat", "warmup"),
+        *("n", "k", "p", "arrival", "start", "end", "status", "verdict"),
     ),
-    "layers": (
-        *("layer", "minijobs", "ready", "delay", "prepare", "decode", "met_deadline"),
-        *("share", "error_bound"),
-    ),
+    "layers": (*("layer", "minijobs", "ready", "delay", "prepare", "decode", "met_deadline"),),
     "events": ("time", "rank", "kind", "detail"),
-    "estimates": ("worker", "tasks", "mean", "observed"),
+    "estimates": ("worker", "tasks", "mean"),
 }
 #: What tells streams from each other.
 KEYS = ("variant", "split", "redundancy", "deadline", "stragglers")
@@ -110,14 +108,23 @@ class Group:
         Their rows, in the order of the record.
     layers : ndarray, shape (J, L)
         The rows of each job's layers; where it has none, NaN times and ``job`` = -1.
-    speed : float
-        Digit products a second of all workers together, as estimated; NaN if unknown.
+    estimates : ndarray, shape (E,)
+        Rows of the estimates that their splits were made from.
     """
 
     settings: Settings
     jobs: NDArray[np.void]
     layers: NDArray[np.void]
-    speed: float
+    estimates: NDArray[np.void]
+
+    @functools.cached_property
+    def speed(self) -> float:
+        """Digit products a second of all workers together, mean over jobs; NaN if unknown."""
+        _, job = np.unique(self.estimates["job"], return_inverse=True)
+        with np.errstate(divide="ignore"):
+            sums = np.bincount(job, 1 / self.estimates["mean"])
+        there = sums[np.isfinite(sums)]
+        return float(there.mean()) if len(there) else np.nan
 
     @property
     def rate(self) -> float:
@@ -203,8 +210,8 @@ def group(record: Record) -> Iterator[Group]:
         (rows,) = np.nonzero(layer_labels == label)
         if len(rows):
             table = _table(layers[rows], number[places[rows]], len(mine))
-            speed = _speed(estimates[estimate_labels == label])
-            yield Group(settings[label], jobs[mine], table, speed)
+            known_by_then = estimates[estimate_labels == label]
+            yield Group(settings[label], jobs[mine], table, known_by_then)
 
 
 def _label(jobs: NDArray[np.void]) -> tuple[NDArray[np.int64], list[Settings]]:
@@ -256,15 +263,6 @@ def _table(rows: NDArray[np.void], job: NDArray[np.int64], jobs: int) -> NDArray
     table = np.full((jobs, int(rows["layer"].max()) + 1), empty)
     table[job, rows["layer"]] = rows
     return table
-
-
-def _speed(estimates: NDArray[np.void]) -> float:
-    """Return the mean over jobs of the sum over workers of digit products a second."""
-    _, job = np.unique(estimates["job"], return_inverse=True)
-    with np.errstate(divide="ignore"):
-        sums = np.bincount(job, 1 / estimates["mean"])
-    there = sums[np.isfinite(sums)]
-    return float(there.mean()) if len(there) else np.nan
 
 
 def _rows(streams: Group, measured: bool) -> Iterator[Row]:

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Iterator
 
+from hpcrefine.report.following import NEAR, Change, Splits
+from hpcrefine.report.following import Row as SplitRow
 from hpcrefine.report.statistics import BATCHES
 from hpcrefine.report.streams import Row, Streams
 from hpcrefine.report.writing import (
@@ -31,7 +33,40 @@ def text(table: Streams) -> str:
     return "\n".join([*lines, *run_notes(table), *_warnings(table)]) + "\n"
 
 
-def setting(row: Row, table: Streams) -> str:
+def splits(table: Splits) -> str:
+    """Render how the load split followed the workers; ends with a newline."""
+    lines = [title(table)]
+    if table.rows:
+        jobs = sorted({row.job for row in table.rows})
+        unit, scale = best_unit(smallest(row.mean for row in table.rows))
+        found: dict[tuple[str, ...], dict[int, str]] = {}
+        for row in table.rows:
+            label = (setting(row, table), str(row.repeat), str(row.worker))
+            mean = number(scale * row.mean, ".3g")
+            found.setdefault(label, {})[row.job] = f"{row.tasks} ({mean})"
+        cells = [[*label, *(shown.get(job, "") for job in jobs)] for label, shown in found.items()]
+        headings = ["stream", "repeat", "worker", *(f"job {job}" for job in jobs)]
+        lines += ["", markdown(headings, cells), ""]
+        lines.append(
+            "Coded tasks of a unit that the worker was given for a job of the stream, and in "
+            f"brackets its estimated time of a digit product in {unit}."
+        )
+        lines += [_change(change, table, unit, scale) for change in table.changes]
+    else:
+        lines.append("no estimates in this record")
+    return "\n".join([*lines, *run_notes(table)]) + "\n"
+
+
+def _change(change: Change, table: Splits, unit: str, scale: float) -> str:
+    return (
+        f"{setting(change, table)}, repeat {change.repeat}: worker {change.worker} changed at job "
+        f"{change.job} from {scale * change.before:.3g} to {scale * change.after:.3g} {unit}, its tasks "
+        f"from {change.tasks_before:g} to {change.tasks_after:g} "
+        f"(within {NEAR:.0%} or one task after {change.jobs} jobs)"
+    )
+
+
+def setting(row: Row | SplitRow | Change, table: Streams | Splits) -> str:
     """Say which streams a row is of, in as far as those of the table differ."""
     parts = [row.variant]
     parts += [row.split] if _vary(table, "split") else []
@@ -41,7 +76,7 @@ def setting(row: Row, table: Streams) -> str:
     return ", ".join(parts)
 
 
-def _vary(table: Streams, key: str) -> bool:
+def _vary(table: Streams | Splits, key: str) -> bool:
     return len({repr(getattr(row, key)) for row in table.rows}) > 1
 
 

@@ -14,7 +14,7 @@ from hpcrefine.report.run import Event, Run
 _WIDTH = 10_000
 TIME_UNITS = (("s", 1.0), ("ms", 1e3), ("us", 1e6))
 BYTE_UNITS = (("GB", 1e-9), ("MB", 1e-6), ("kB", 1e-3), ("B", 1.0))
-_TEXT = ("variant", "scheme", "split", "verdict")
+_TEXT = ("variant", "scheme", "split", "stream", "verdict")
 _MISHAPS = {
     "died": "died",
     "silent": "went silent",
