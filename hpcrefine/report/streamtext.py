@@ -58,9 +58,10 @@ def splits(table: Splits) -> str:
 
 
 def _change(change: Change, table: Splits, unit: str, scale: float) -> str:
+    before, after = (f"{scale * mean:.3g}" for mean in (change.before, change.after))
     return (
         f"{setting(change, table)}, repeat {change.repeat}: worker {change.worker} changed at job "
-        f"{change.job} from {scale * change.before:.3g} to {scale * change.after:.3g} {unit}, its tasks "
+        f"{change.job} from {before} to {after} {unit}, its tasks "
         f"from {change.tasks_before:g} to {change.tasks_after:g} "
         f"(within {NEAR:.0%} or one task after {change.jobs} jobs)"
     )

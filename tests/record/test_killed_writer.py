@@ -21,6 +21,8 @@ LAYERS = 3
 # returned.
 WRITER = """
 import itertools, json, sys
+import numpy as np
+from hpcrefine.record.schema import pack
 from hpcrefine.record.writer import RecordWriter
 how, path, (worker, job, layer, task, event) = *sys.argv[1:3], json.loads(sys.argv[3])
 print("begins", flush=True)
@@ -28,7 +30,17 @@ if how == "resume":
     writer = RecordWriter.resume(path, workers=[worker])
 else:
     given = {"job_text": "[job]", "kind": "measured", "environment": {"host": "a"}}
+    given["compressed"] = how == "many"
     writer = RecordWriter(path, workers=[worker], **given)
+while how == "many":  # 500 jobs at a time
+    first = len(writer.finished)
+    rows = [pack("jobs", [job | {"job": i}]) for i in range(first, first + 500)]
+    jobs = np.concatenate(rows)
+    layers = np.repeat(pack("layers", [layer]), 1500)
+    layers["job"], layers["layer"] = np.repeat(jobs["job"], 3), np.tile(np.arange(3), 500)
+    writer.extend(jobs, layers)
+    writer.amend(job | {"job": first}, [layer | {"job": first, "layer": j} for j in range(3)])
+    print(first, flush=True)
 for i in itertools.count(len(writer.finished)):
     layers = [layer | {"job": i, "layer": j} for j in range(3)]
     tasks = [task | {"job": i, "layer": j, "task": t} for j in range(3) for t in range(i % 40)]
@@ -122,6 +134,21 @@ def test_every_reported_job_survives_and_sealing_keeps_it(killed):
     assert after.environment == before.environment
     assert after.tasks.tolist() == before.tasks.tolist()
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.07, 0.31])
+def test_many_jobs_at_a_time_survive_whole(path, row, seconds):
+    with start("many", path, row) as child:
+        child.stdout.readline()
+        time.sleep(seconds)
+        reported = 500 * (1 + kill(child))
+    record = read(path)
+    assert len(record.jobs) in (reported, reported + 500)
+    assert record.jobs["job"].tolist() == list(range(len(record.jobs)))
+    assert record.layers["job"].tolist() == np.repeat(range(len(record.jobs)), LAYERS).tolist()
+    assert np.all(record.layers["minijobs"] == 7)
+    seal(path)
+    assert read(path).layers.tolist() == record.layers.tolist()
 
 
 def test_a_killed_record_can_be_replaced_by_force(killed, open_writer):
