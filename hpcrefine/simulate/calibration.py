@@ -169,7 +169,7 @@ class Calibration:
         return Costs(
             _communication(log, self.workers),
             _mean(decode[np.isin(self._layers["job"], jobs["job"])]),
-            _purge(log),
+            _purge(self._log(jobs[jobs["status"] == "done"])),
         )
 
     def _log(self, jobs: Rows) -> "Log":
@@ -237,10 +237,11 @@ def _communication(log: Log, workers: int) -> Floats:
 
 
 def _purge(log: Log) -> float:
-    """Return how long workers go on with what they have left of a unit that is recovered.
+    """Return how long workers go on with what they have left of a unit once it is recovered.
 
     In a time w a worker that does one task after the other begins w / mean of them: those that
-    were begun after the recovery, over the chances that there were, give w.
+    were begun after the recovery, over the chances that there were, give w. All units have to be
+    recovered.
     """
     _, unit = np.unique(np.stack([log.job, log.unit]), axis=1, return_inverse=True)
     recovered = np.full(unit.max(initial=-1) + 1, -np.inf)
