@@ -99,6 +99,12 @@ class StreamedJob(Iterator[Resolution]):
         if self.product is not None:
             self.product.begin(origin + start)
 
+    def pass_over(self, start: float, end: float) -> None:
+        """End it without having begun: its time was over before."""
+        self.start, self.end, self.status = start, end, "stopped"
+        if self.product is not None:
+            self.product.close()
+
     def close(self) -> None:
         """End it with what has been released; the workers drop its tasks."""
         if self.status in ("waiting", "running"):
@@ -154,6 +160,7 @@ class Stream(Iterator[StreamedJob]):
             for position, arrival in enumerate(terms.arrivals.tolist())
         )
         self._current: StreamedJob | None = None
+        self._free = 0.0
         self._under_way: list[StreamedJob] = []
         self._settled: deque[StreamedJob] = deque()
 
@@ -171,13 +178,13 @@ class Stream(Iterator[StreamedJob]):
         InputError
             If its operands are wrong.
         """
-        free = self._leave()
+        self._leave()
         if not self._jobs:
             self.close()
             raise StopIteration
         job = self._jobs[0]
         try:
-            self._await(job, free)
+            self._await(job)
         except LostError as error:
             job.lose(str(error))
         self._jobs.popleft()
@@ -215,31 +222,30 @@ class Stream(Iterator[StreamedJob]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _leave(self) -> float:
-        """End the current job; return since when the workers are free."""
+    def _leave(self) -> None:
+        """End the current job; the workers are free from then on."""
         job, self._current = self._current, None
-        if job is None:
-            return 0.0
-        job.close()
-        self._under_way.append(job)
-        return job.end
+        if job is not None:
+            job.close()
+            self._under_way.append(job)
+            self._free = max(self._free, job.end)
 
-    def _await(self, job: StreamedJob, free: float) -> None:
-        """Wait for a job's arrival and operands, and begin it; the workers are free since then."""
+    def _await(self, job: StreamedJob) -> None:
+        """Wait for a job's arrival and operands, and begin it."""
         backoff = Backoff()
         while (now := self.clock()) < job.arrival:
             if job.arrival - now > _LEISURE:
                 self.pastime()
             self._attend(backoff, job.arrival - now)
-        start = max(free, job.arrival)
+        start = max(self._free, job.arrival)
         end = self.terms.end(job.position, start)
         backoff.reset()
         while job.product is None and self.clock() <= end:
             self._attend(backoff)
-        if self.clock() > end:  # it waited for too long
+        if self.clock() > end:  # it has waited for too long
             if job.product is None:
                 self._supply.skip()
-            job.close()
+            job.pass_over(min(start, end), end)
             return
         self._roster.require()
         if job.product is not None:

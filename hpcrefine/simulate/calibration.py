@@ -93,6 +93,7 @@ class Calibration:
         if found != "measured":
             raise InputError(f"{path}: found a {found} record, expected a measured one")
         jobs = record.jobs[~record.jobs["warmup"] & (record.jobs["status"] != "lost")]
+        jobs = jobs[np.argsort(jobs["job"])]  # they are written once they are settled
         self._jobs, self._layers = jobs, record.layers
         self._tasks = record.tasks[np.isin(record.tasks["job"], jobs["job"])]
         self.workers = int(record.workers["rank"].max())
@@ -261,7 +262,8 @@ def _mean(values: Floats) -> float:
 
 def _overhead(jobs: Rows) -> float:
     """Return the mean time from a job's end to the start of the next one, if that was waiting."""
-    streams = [jobs[name] for name in ("variant", "repeat", "split", "redundancy", "stragglers")]
+    names = ("variant", "repeat", "split", "redundancy", "deadline", "stragglers")
+    streams = [np.nan_to_num(jobs[n]) if n == "deadline" else jobs[n] for n in names]
     same = np.all([each[1:] == each[:-1] for each in streams], axis=0)
     before, after = jobs[:-1], jobs[1:]
     waited = same & (after["arrival"] < before["end"]) & ~np.isnan(after["rate"])

@@ -51,12 +51,17 @@ class Stream:
     @property
     def summary(self) -> str:
         """Mean delays of the layers in one line, of jobs that had them."""
-        delays = self._delays(self.outcome.ready)
+        delays = self.delays
         shown = [
             f"{delays[there, layer].mean():.4g}" if there.any() else "-"
             for layer, there in enumerate(self.outcome.released.T)
         ]
         return f"{'  '.join(shown)} s"
+
+    @property
+    def delays(self) -> Floats:
+        """When layers were released, since the jobs' arrivals, shape (J, L)."""
+        return self._since_arrival(self.outcome.ready)
 
     def jobs(self) -> Rows:
         """Return the rows of the table ``jobs``."""
@@ -96,7 +101,7 @@ class Stream:
             "digit_products": np.nan if workload.floating else products,
             "share": workload.share,
             "ready": ready,
-            "delay": self._delays(ready),
+            "delay": self._since_arrival(ready),
             **dict.fromkeys(unknown, np.nan),
             "tasks_used": outcome.used,
             "tasks_late": outcome.late,
@@ -118,7 +123,7 @@ class Stream:
             tables.append(rows)
         return np.concatenate(tables)
 
-    def _delays(self, ready: Floats) -> Floats:
+    def _since_arrival(self, ready: Floats) -> Floats:
         return np.asarray(ready + (self.outcome.start - self.arrivals)[:, None])
 
 

@@ -63,6 +63,8 @@ class Simulation:
         Number P of workers.
     calibration : Calibration, optional
         What a measured run tells of the workers; else the job does.
+    draw : int
+        Other numbers give other times of tasks; arrivals stay the same.
 
     Attributes
     ----------
@@ -75,8 +77,10 @@ class Simulation:
         If the job says too little of the workers, or something that cannot be simulated.
     """
 
-    def __init__(self, job: Job, workers: int, calibration: Calibration | None = None) -> None:
-        self.job, self.workers, self.calibration = job, workers, calibration
+    def __init__(
+        self, job: Job, workers: int, calibration: Calibration | None = None, draw: int = 0
+    ) -> None:
+        self.job, self.workers, self.calibration, self._draw = job, workers, calibration, draw
         if job.resolution.stop is not None:
             raise InputError(
                 f"{job.where('resolution', 'stop')}: found it in a simulation, which knows no "
@@ -109,8 +113,8 @@ class Simulation:
     def run(self) -> Iterator[tuple[Turn, rows.Stream]]:
         """Simulate turn by turn; yield each with the rows of its stream."""
         first = 0
-        # The first generator is that of random rates.
-        draws = generators(self.job)[4].spawn(1 + len(self.turns))[1:]
+        _, *others = generators(self.job)[4].spawn(2 + self._draw)  # the first draws rates
+        draws = others[-1].spawn(len(self.turns))
         for turn, rng in zip(self.turns, draws, strict=True):
             case = self._case(turn)
             terms = self._terms(turn)
