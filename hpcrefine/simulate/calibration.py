@@ -241,14 +241,19 @@ def _purge(log: Log) -> float:
     """Return how long workers go on with what they have left of a unit once it is recovered.
 
     In a time w a worker that does one task after the other begins w / mean of them: those that
-    were begun after the recovery, over the chances that there were, give w. All units have to be
-    recovered.
+    were begun after the recovery, over the chances that there were, give w. Left out is whoever
+    brought the recovery about: it begins another task then, however short the time. All units have
+    to be recovered.
     """
     _, unit = np.unique(np.stack([log.job, log.unit]), axis=1, return_inverse=True)
     recovered = np.full(unit.max(initial=-1) + 1, -np.inf)
     np.maximum.at(recovered, unit[log.used], log.received[log.used])
-    late = log.computed & (log.received - log.seconds > recovered[unit])
-    left = late | ~log.computed
+    last = log.used & (log.received == recovered[unit])
+    who = np.full(len(recovered), -1)
+    who[unit[last]] = log.worker[last]
+    others = log.worker != who[unit]
+    late = log.computed & others & (log.received - log.seconds > recovered[unit])
+    left = late | (~log.computed & others)
     chances = np.unique(np.stack([unit[left], log.worker[left]]), axis=1)[1]
     means = {each: _mean(log.seconds[log.worker == each]) for each in set(chances.tolist())}
     pace = sum(1 / means[each] for each in chances.tolist() if means[each] > 0)
