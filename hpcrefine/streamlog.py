@@ -4,6 +4,7 @@ Checking a result takes longer than computing it, so that it would disturb the j
 Some rows of each resolution are kept instead, and compared afterwards.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -101,6 +102,8 @@ class StreamLog:
         self._conditions, self._dead, self._writer = conditions, dead, writer
         self._released: dict[int, list[Resolution]] = {}  # of values some rows
         self._written: dict[int, tuple[Row, list[Row]]] = {}
+        self._unwritten: deque[StreamedJob] = deque()
+        stream.settled = self._unwritten.append
         stream.pastime = lambda: self.write(1)
 
     def follow(self, step: Callable[[int], None]) -> str:
@@ -113,8 +116,8 @@ class StreamLog:
         """
         loss = ""
         for job in self._stream:
-            if self._stream.backlog > _MOST_UNWRITTEN:
-                self.write(_MOST_UNWRITTEN)
+            if len(self._unwritten) > _MOST_UNWRITTEN:
+                self.write()
             released = self._released[job.position] = []
             try:
                 for resolution in job:
@@ -128,10 +131,9 @@ class StreamLog:
 
     def write(self, most: int | None = None) -> None:
         """Write jobs that are settled, at most so many."""
-        for count, job in enumerate(self._stream.settled(), start=1):
-            self._write(job)
-            if count == most:
-                break
+        while self._unwritten and most != 0:
+            self._write(self._unwritten.popleft())
+            most = None if most is None else most - 1
 
     def check(self, pairs: Iterable[tuple[Array, Array]]) -> None:
         """Compare what was kept with exact products, and write the verdicts.

@@ -144,6 +144,8 @@ class Stream(Iterator[StreamedJob]):
 
     Attributes
     ----------
+    settled : callable
+        Told of each job of which nothing is in flight any more.
     pastime : callable
         Called when there is time to spare: no job waits, and none arrives for some 10 ms.
     """
@@ -162,7 +164,7 @@ class Stream(Iterator[StreamedJob]):
         self._current: StreamedJob | None = None
         self._free = 0.0
         self._under_way: list[StreamedJob] = []
-        self._settled: deque[StreamedJob] = deque()
+        self.settled: Callable[[StreamedJob], None] = lambda job: None
 
     def clock(self) -> float:
         """Return seconds since the stream began."""
@@ -190,16 +192,6 @@ class Stream(Iterator[StreamedJob]):
         self._jobs.popleft()
         self._current = job
         return job
-
-    @property
-    def backlog(self) -> int:
-        """How many jobs there are for :meth:`settled`."""
-        return len(self._settled)
-
-    def settled(self) -> Iterator[StreamedJob]:
-        """Yield the jobs of which nothing is in flight any more, each once."""
-        while self._settled:
-            yield self._settled.popleft()
 
     def settle(self) -> None:
         """Wait until nothing is in flight; jobs to come are forgotten."""
@@ -272,4 +264,4 @@ class Stream(Iterator[StreamedJob]):
         if job.product is not None:
             job.product.settle()
             self._learn(job.product)
-        self._settled.append(job)
+        self.settled(job)
