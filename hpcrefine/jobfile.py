@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from hpcrefine.errors import InputError
-from hpcrefine.job import FileOperand, Job, RandomOperand
+from hpcrefine.job import FileOperand, Job, RandomOperand, RandomRates
 
 Data = dict[str, Any]
 Key = str | int
@@ -118,12 +118,12 @@ def _explain(
     error = min(errors, key=lambda one: one["type"] != "extra_forbidden")
     context = error.get("ctx", {})
     loc = list(error["loc"])
-    branch = str(loc.pop(2)) if loc[:1] == ["operands"] and len(loc) > 2 else ""
+    branch = str(loc.pop(2)) if tuple(loc[:2]) in _BRANCHES and len(loc) > 2 else ""
     keys = [*_to_a_table(data, loc), *context.get("keys", ())]
     value = _dig(data, keys)
     if error["type"] == "union_tag_not_found" and isinstance(value, dict):
-        keys += sorted(value.keys() - _BRANCHES[""].keys())[:1]
-    if value is _MISSING and context.get("found") is not None:
+        keys += sorted(value.keys() - _OPERANDS[""].keys())[:1]
+    if context.get("found") is not None:
         value = context["found"]
     blamed = [
         one.text
@@ -146,10 +146,16 @@ def _explain(
 
 
 _MISSING = object()
-_BRANCHES = {
+_OPERANDS = {
     "file": FileOperand.model_fields,
     "random": RandomOperand.model_fields,
     "": FileOperand.model_fields | RandomOperand.model_fields,
+}
+# What may stand at a key that takes one of several tables, by the tag of the table.
+_BRANCHES = {
+    ("operands", "a"): _OPERANDS,
+    ("operands", "b"): _OPERANDS,
+    ("workers", "rates"): {"random": RandomRates.model_fields},
 }
 
 
@@ -184,8 +190,8 @@ def _look_up(keys: Sequence[Key], branch: str) -> tuple[FieldInfo | None, Iterab
     for depth, key in enumerate(keys):
         if isinstance(key, int):
             continue
-        if depth == 2 and keys[0] == "operands":
-            known = _BRANCHES[branch]
+        if depth == 2 and tuple(keys[:2]) in _BRANCHES:
+            known = _BRANCHES[str(keys[0]), str(keys[1])][branch]
         elif field is not None:
             known = next(kind.model_fields for kind in _kinds(field) if issubclass(kind, BaseModel))
         field = known.get(key)
@@ -212,7 +218,7 @@ def _hint(key: str, known: Iterable[str]) -> str:
     return f"expected one of {', '.join(known)}"
 
 
-_SIGNS = {"ge": ">=", "gt": ">", "le": "<="}
+_SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
 def _expected(field: FieldInfo, problem: str) -> str:
@@ -230,10 +236,10 @@ def _expected(field: FieldInfo, problem: str) -> str:
         if hasattr(bound, sign)
     }
     noun = {int: "an integer", float: "a number", bool: "true or false"}.get(kinds[0], "a table")
-    span = "".join(f"{_SIGNS[key]} {limit}" for key, limit in limits.items())
-    if len(limits) == 2:
+    span = " and ".join(f"{_SIGNS[key]} {limit}" for key, limit in limits.items())
+    if limits.keys() == {"ge", "le"}:
         span = f"{limits['ge']}..{limits['le']}"
-    in_range = problem in ("greater_than", "greater_than_equal", "less_than_equal")
+    in_range = problem.startswith(("greater_than", "less_than"))
     return span if in_range else f"{noun} {span}".strip()
 
 

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hpcrefine.errors import InputError
 from hpcrefine.faults import Faults, Service
-from hpcrefine.job import CodeSection, FileOperand, Job, JobSection, RandomOperand
+from hpcrefine.job import CodeSection, FileOperand, Job, JobSection, RandomOperand, RandomRates
+from hpcrefine.job.codes import MAX_CODED
 from hpcrefine.jobfile import load
 
 OPERANDS = '[operands]\na = {random = "normal", shape = [8, 4]}\nb = "a.T"\n'
@@ -477,7 +479,6 @@ stragglers = [0, 2]
 @pytest.mark.parametrize(
     ("compare", "message"),
     [
-        ("", "codes: found nothing, expected a list of one or more tables with keys of [code]"),
         (
             "codes = []",
             "codes: found [], expected a list of one or more tables with keys of [code]",
@@ -555,6 +556,327 @@ stragglers = [0, 2]
 def test_mistakes_about_comparisons(write, compare, message):
     text = f'[code]\nscheme = "mds"\nredundancy = 1.5\n[compare]\n{compare}'
     assert refusal(write(text)) == f"quickstart.toml: [compare] {message}"
+
+
+def test_an_empty_comparison(write):
+    assert refusal(write("[compare]")) == (
+        "quickstart.toml: [compare]: found {}, expected at least one of codes, redundancies, "
+        "splits, deadlines, stragglers"
+    )
+
+
+def test_grids_of_comparisons(write):
+    text = """
+[code]
+scheme = "mds"
+[stream]
+jobs = 3
+rate = 2
+deadline = 9
+[compare]
+redundancies = {start = 1, stop = 1.5, count = 3}
+splits = ["optimal", "uniform"]
+deadlines = [0.5, 2]
+"""
+    job = load(write(text))
+    assert [(label, code.redundancy) for label, code in job.codes] == [
+        ("layered", 1.0),
+        ("layered", 1.25),
+        ("layered", 1.5),
+    ]
+    assert job.splits == ("optimal", "uniform")
+    assert job.deadlines == (0.5, 2.0)
+    both = load(write(text), ['compare.codes=[{}, {scheme="lt"}]'])
+    assert [(label, code.redundancy) for label, code in both.codes] == [
+        (label, ratio) for label in ("mds", "lt") for ratio in (1.0, 1.25, 1.5)
+    ]
+    assert both.where_code(4, "tasks") == "quickstart.toml: [compare] codes[1].tasks"
+    assert load(write("[stream]\njobs = 3\nrate = 2\ndeadline = 9")).deadlines == (9.0,)
+
+
+_GRID = "expected an ascending list, or {start = ..., stop = ..., count = ...}, of numbers"
+
+
+@pytest.mark.parametrize(
+    ("grid", "found"),
+    [
+        ("[]", "[]"),
+        ("3", "3"),
+        ('["x"]', '["x"]'),
+        ("[1.5, 1.2]", "[1.5, 1.2]"),
+        ("[1, 1]", "[1, 1]"),
+        ("{start = 1, stop = 2}", "{start = 1, stop = 2}"),
+        ("{start = 1, stop = 2, count = 1}", "{start = 1, stop = 2, count = 1}"),
+        ("{start = 1, stop = 2, count = 2.5}", "{start = 1, stop = 2, count = 2.5}"),
+        ("{start = 2, stop = 1, count = 3}", "{start = 2, stop = 1, count = 3}"),
+        ("{start = 1, stop = inf, count = 3}", "{start = 1, stop = inf, count = 3}"),
+        ("{start = 1, stop = 2, count = 3, x = 1}", "{start = 1, stop = 2, count = 3, x = 1}"),
+    ],
+)
+def test_mistakes_about_grids(write, grid, found):
+    text = f'[code]\nscheme = "mds"\n[compare]\nredundancies = {grid}'
+    message = f"[compare] redundancies: found {found}, {_GRID} >= 1"
+    assert refusal(write(text)) == f"quickstart.toml: {message}"
+
+
+@pytest.mark.parametrize(
+    ("compare", "message"),
+    [
+        ("redundancies = [0.5, 1]", "redundancies: found 0.5, expected numbers >= 1"),
+        (
+            "redundancies = {start = 0.9, stop = 1.1, count = 3}",
+            "redundancies: found 0.9, expected numbers >= 1",
+        ),
+        (
+            "redundancies = [1, 1e9]",
+            "redundancies: found 1000000000.0, expected one that suits tasks: at most "
+            f"{MAX_CODED} tasks together with redundancy = 1e+09",
+        ),
+        (
+            "redundancies = [1.25, 1.5]\ncodes = [{redundancy = 1.5, survive = 4}]",
+            "redundancies: found 1.25, expected one that suits survive: at most 2, the tasks that "
+            "the scheme mds can do without, wherever they are",
+        ),
+        (
+            'redundancies = [2]\ncodes = [{scheme = "polynomial", tasks = 24}]',
+            "redundancies: found 24 tasks coded into 48 for the scheme polynomial, whose results "
+            "would not fit int64, expected fewer (or the scheme blockdiagonal)",
+        ),
+        (
+            'redundancies = [2]\ncodes = [{}, {scheme = "uncoded"}]',
+            "redundancies: found 2.0 for the scheme uncoded, expected 1 (or the scheme mds)",
+        ),
+        ("deadlines = [1, 2]", "deadlines: found [1, 2], expected no such key without [stream]"),
+        ("deadlines = [0, 2]", f"deadlines: found [0, 2], {_GRID} > 0"),
+        (
+            'splits = ["uniform", "uniform"]',
+            'splits: found ["uniform", "uniform"], expected a list of some of "uniform", '
+            '"optimal", "dynamic"',
+        ),
+        (
+            'splits = "best"',
+            'splits: found "best", expected a list of some of "uniform", "optimal", "dynamic"',
+        ),
+    ],
+)
+def test_mistakes_about_what_is_varied(write, compare, message):
+    text = f'[code]\nscheme = "mds"\n[compare]\n{compare}'
+    assert refusal(write(text)) == f"quickstart.toml: [compare] {message}"
+
+
+def test_streams(write):
+    Path("times.txt").write_text("# seconds\n0.5\n\n1 # the second one\n1\n")
+    job = load(write('[stream]\narrivals = "times.txt"\ndeadline = 3\npolicy = "strict"'))
+    assert job.stream is not None
+    assert (job.stream.arrivals, job.stream.length) == ("times.txt", 3)
+    assert job.stream.times(np.random.default_rng(0)).tolist() == [0.5, 1.0, 1.0]
+    few = load(write('[stream]\narrivals = "times.txt"\njobs = 2'))
+    assert few.stream is not None
+    assert few.stream.times(np.random.default_rng(0)).tolist() == [0.5, 1.0]
+    drawn = load(write("[stream]\njobs = 4\nrate = 2.5"))
+    assert drawn.stream is not None
+    assert len(drawn.stream.times(np.random.default_rng(0))) == 4
+
+
+def test_arrivals_are_looked_for_beside_the_job_file(write):
+    Path("jobs").mkdir()
+    Path("jobs/times.txt").write_text("1\n2\n")
+    Path("jobs/x.toml").write_text(f'[stream]\narrivals = "times.txt"\n{OPERANDS}')
+    job = load("jobs/x.toml")
+    assert job.stream is not None
+    assert job.stream.length == 2
+
+
+_PATTERN = '"poisson" or "periodic" or the path of a file of times'
+
+
+@pytest.mark.parametrize(
+    ("stream", "message"),
+    [
+        ("jobs = 3", 'rate: found nothing, expected a number > 0 with arrivals = "poisson"'),
+        ("rate = 3", 'jobs: found nothing, expected an integer >= 1 with arrivals = "poisson"'),
+        ("jobs = 3\nrate = 0", "rate: found 0, expected > 0"),
+        ("jobs = 3\nrate = -0.5", "rate: found -0.5, expected > 0"),
+        ("jobs = 0\nrate = 1", "jobs: found 0, expected >= 1"),
+        ("jobs = 3\nrate = 1\ndeadline = 0", "deadline: found 0, expected > 0"),
+        ("jobs = 3\nrate = 1\ndeadline = -2", "deadline: found -2, expected > 0"),
+        ("jobs = 3\nrate = 1\ncolumns = 0", "columns: found 0, expected >= 1"),
+        ("jobs = 3\nrate = 1\ncolumns = 1.5", "columns: found 1.5, expected an integer >= 1"),
+        (
+            'jobs = 3\nrate = 1\npolicy = "hard"',
+            'policy: found "hard", expected "queue" or "strict"',
+        ),
+        ('jobs = 3\nrate = 1\nnew = "a"', 'new: found "a", expected "b" or "both"'),
+        ("jobs = 3\nrates = 1", 'rates: unknown key; did you mean "rate"?'),
+        ("arrivals = 3", f"arrivals: found 3, expected {_PATTERN}"),
+        ('arrivals = "poison"', f'arrivals: found "poison", expected {_PATTERN}'),
+        ('arrivals = "."', f'arrivals: found ".", expected {_PATTERN}'),
+        ('arrivals = "a\\u0000"', f'arrivals: found "a\\u0000", expected {_PATTERN}'),
+        (
+            'arrivals = "late"',
+            "arrivals: late: line 3: found 2 after 3, expected ascending times",
+        ),
+        ('arrivals = "soon"', "arrivals: soon: line 2: found soon, expected seconds >= 0"),
+        ('arrivals = "early"', "arrivals: early: line 1: found -1, expected seconds >= 0"),
+        ('arrivals = "never"', "arrivals: never: line 1: found inf, expected seconds >= 0"),
+        ('arrivals = "empty"', "arrivals: empty: found no times, expected one a line"),
+        (
+            'arrivals = "bytes"',
+            "arrivals: bytes: found no text, expected a file of arrival times",
+        ),
+        ('arrivals = "two"\njobs = 4', "jobs: found 4, expected at most 2, the times in two"),
+        (
+            'arrivals = "two"\nrate = 4',
+            "rate: found 4, expected no such key with a file of arrivals",
+        ),
+    ],
+)
+def test_mistakes_about_streams(write, stream, message):
+    files = {
+        "late": b"1\n3\n2\n",
+        "soon": b"1\nsoon\n",
+        "early": b"-1\n",
+        "never": b"inf",
+        "empty": b"# nothing\n",
+        "bytes": b"\xff\xfe",
+        "two": b"1\n2",
+    }
+    for name, content in files.items():
+        Path(name).write_bytes(content)
+    assert refusal(write(f"[stream]\n{stream}")) == f"quickstart.toml: [stream] {message}"
+
+
+_RATES = 'expected a number > 0, or a list of them, or {random = "uniform", sum = ...}'
+
+
+@pytest.mark.parametrize(
+    "rates", ["0", "-1.5", "nan", "true", '"fast"', "[]", "[1, 0]", '[1, "x"]']
+)
+def test_rates_that_are_none(write, rates):
+    message = f"quickstart.toml: [workers] rates: found {rates}, {_RATES}"
+    assert refusal(write(f"[workers]\nrates = {rates}")) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[workers]\nrates = {}", '[workers] rates.random: found nothing, expected "uniform"'),
+        (
+            '[workers]\nrates = {random = "normal", sum = 3}',
+            '[workers] rates.random: found "normal", expected "uniform"',
+        ),
+        (
+            '[workers]\nrates = {random = "uniform"}',
+            "[workers] rates.sum: found nothing, expected a number > 0",
+        ),
+        (
+            '[workers]\nrates = {random = "uniform", sum = 0}',
+            "[workers] rates.sum: found 0, expected > 0",
+        ),
+        (
+            '[workers]\nrates = {random = "uniform", sum = 3, low = 1}',
+            "[workers] rates.low: found 1, expected >= 0 and < 1",
+        ),
+        (
+            '[workers]\nrates = {random = "uniform", sums = 3}',
+            '[workers] rates.sums: unknown key; did you mean "sum"?',
+        ),
+        (
+            "[workers]\nrates = [1, 2]\ncount = 3",
+            "[workers] count: found 3, expected 2, as many as there are rates",
+        ),
+        ("[workers]\ncount = 0", "[workers] count: found 0, expected 1..10000000"),
+        ("[schedule]\nforgetting = 0", "[schedule] forgetting: found 0, expected > 0 and <= 1"),
+        ("[schedule]\ngamma = -1", "[schedule] gamma: found -1, expected >= 0"),
+        (
+            '[schedule]\nsplit = "best"',
+            '[schedule] split: found "best", expected "uniform" or "optimal" or "dynamic"',
+        ),
+        (
+            '[simulate]\nmodel = "x"',
+            '[simulate] model: found "x", expected "ranks" or "published"',
+        ),
+        (
+            "[simulate]\nservice = 3",
+            "[simulate] service: found 3, expected {distribution = ...}",
+        ),
+        (
+            '[simulate]\nservice = {distribution = "exponential", shift = 0.5}',
+            "[simulate] service.shift: found 0.5, expected no such key with distribution = "
+            '"exponential"',
+        ),
+        (
+            '[simulate]\nservice = {distribution = "shifted-exponential"}',
+            "[simulate] service.shift: found nothing, expected a number >= 0 and < 1 with "
+            'distribution = "shifted-exponential"',
+        ),
+        (
+            '[simulate]\nservice = {distribution = "shifted-exponential", shift = 1}',
+            "[simulate] service.shift: found 1, expected >= 0 and < 1",
+        ),
+        (
+            '[simulate]\nservice = {distribution = "deterministic", shape = 2}',
+            "[simulate] service.shape: found 2, expected no such key with distribution = "
+            '"deterministic"',
+        ),
+        ("[simulate]\ndecode = -1", "[simulate] decode: found -1, expected >= 0"),
+        ("[simulate]\noverhead = inf", "[simulate] overhead: found inf, expected a number >= 0"),
+        (
+            "[faults]\nworker = [{rank = 1, slows = [[3, 2], [2, 2]]}]",
+            "[faults] worker[0].slows: found [[3, 2], [2, 2]], expected a list of [job, factor], "
+            "factor >= 1, from job to later job",
+        ),
+        (
+            "[faults]\nworker = [{rank = 1, slows = [[3, 0.5]]}]",
+            "[faults] worker[0].slows: found [[3, 0.5]], expected a list of [job, factor], "
+            "factor >= 1, from job to later job",
+        ),
+    ],
+)
+def test_mistakes_about_workers_and_their_simulation(write, text, message):
+    assert refusal(write(text)) == f"quickstart.toml: {message}"
+
+
+def test_rates(write):
+    def rates(value):
+        return load(write(f"[workers]\nrates = {value}")).workers.rates
+
+    assert rates("3") == 3.0
+    assert rates("[1, 2.5]") == (1.0, 2.5)
+    assert rates('{random = "uniform", sum = 9}') == RandomRates(random="uniform", sum=9.0)
+
+
+@pytest.mark.parametrize(
+    ("operands", "message"),
+    [
+        ("", "a: found nothing, expected {file = ...} or {random = ...}"),
+        (
+            'a = {random = "normal", shape = [2, 2]}',
+            'b: found nothing, expected {file = ...} or {random = ...} or "a.T"',
+        ),
+        (
+            'operations = 5\na = {random = "normal", shape = [2, 2]}',
+            "operations: found 5, expected no such key beside a",
+        ),
+        (
+            'operations = 5\nb = {random = "normal", shape = [2, 2]}',
+            "operations: found 5, expected no such key beside b",
+        ),
+        ("operations = 0", "operations: found 0, expected > 0"),
+        ('operations = "x"', 'operations: found "x", expected a number > 0'),
+        ("operation = 3", 'operation: unknown key; did you mean "operations"?'),
+    ],
+)
+def test_matrices_or_their_size(write, operands, message):
+    path = write("", f"[operands]\n{operands}")
+    assert refusal(path) == f"quickstart.toml: [operands] {message}"
+
+
+def test_a_size_is_not_enough_for_matrices(write):
+    job = load(write("", "[operands]\noperations = 5"))
+    assert job.operands.operations == 5.0
+    with pytest.raises(InputError, match=r"^\[operands\] operations: found a size only"):
+        _ = job.operands.pair
 
 
 @pytest.mark.parametrize(

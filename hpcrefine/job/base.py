@@ -24,7 +24,7 @@ def rule(place: Place, expected: str, found: object = None) -> PydanticCustomErr
     expected : str
         What would do.
     found : object
-        The value, where the file does not say it.
+        The value, where it is not what the file has at that place.
     """
     keys = (place,) if isinstance(place, str) else place
     return PydanticCustomError(
@@ -49,9 +49,7 @@ def complaint(error: InputError) -> PydanticCustomError:
     return PydanticCustomError("refusal", "{complaint}", {"keys": (), "complaint": str(error)})
 
 
-def within(
-    place: tuple[str | int, ...], error: ValidationError, *, drop: int = 0
-) -> PydanticCustomError:
+def within(place: tuple[str | int, ...], error: ValidationError) -> PydanticCustomError:
     """Return the first of the rules and refusals in an error, with the place they are met at.
 
     Parameters
@@ -60,9 +58,28 @@ def within(
         The way to it.
     error : ValidationError
         What was met.
-    drop : int
-        How many of the keys that the error names itself are left out.
     """
     first = error.errors()[0]
-    context = first["ctx"] | {"keys": (*place, *first["ctx"]["keys"][drop:])}
+    context = first["ctx"] | {"keys": (*place, *first["ctx"]["keys"])}
     return PydanticCustomError(first["type"], first["msg"], context)
+
+
+def unsuited(
+    place: tuple[str | int, ...], error: ValidationError, found: object
+) -> PydanticCustomError:
+    """Say that one of the values at a place breaks a rule of another section.
+
+    Parameters
+    ----------
+    place : tuple
+        The way to the values.
+    error : ValidationError
+        The rule or refusal that was met.
+    found : object
+        The value.
+    """
+    context = error.errors()[0]["ctx"]
+    if "complaint" in context:
+        return PydanticCustomError("refusal", "{complaint}", context | {"keys": place})
+    key = ".".join(map(str, context["keys"]))
+    return rule(place, f"one that suits {key}: {context['expected']}", found)

@@ -1,6 +1,7 @@
 """The sections that say which codes are run."""
 
 import itertools
+import math
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -140,6 +141,8 @@ def _values(grid: object) -> object:
     start, stop, count = grid.get("start"), grid.get("stop"), grid.get("count")
     if not (isinstance(start, int | float) and isinstance(stop, int | float)):
         raise ValueError("no ends")
+    if not math.isfinite(stop - start):
+        raise ValueError("endless")
     if len(grid) != 3 or not isinstance(count, int) or not 2 <= count <= _MOST_VALUES:
         raise ValueError("no count")
     values: list[float] = np.linspace(start, stop, count).round(12).tolist()
@@ -149,6 +152,12 @@ def _values(grid: object) -> object:
 def _ascending(values: tuple[float, ...]) -> tuple[float, ...]:
     if not values or values[0] <= 0 or any(a >= b for a, b in itertools.pairwise(values)):
         raise ValueError("empty, not positive or not ascending")
+    return values
+
+
+def _ratios(values: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    if values and values[0] < 1:
+        raise rule("", "numbers >= 1", values[0])
     return values
 
 
@@ -181,7 +190,9 @@ class CompareSection(Section):
         min_length=1,
         description="a list of one or more tables with keys of [code]",
     )
-    redundancies: Grid | None = Field(default=None, description=f"{_GRID} of numbers >= 1")
+    redundancies: Annotated[Grid | None, AfterValidator(_ratios)] = Field(
+        default=None, description=f"{_GRID} of numbers >= 1"
+    )
     splits: Annotated[tuple[Split, ...], Strict(False), AfterValidator(_once)] | None = Field(
         default=None, description='a list of some of "uniform", "optimal", "dynamic"'
     )
@@ -193,5 +204,5 @@ class CompareSection(Section):
     @model_validator(mode="after")
     def _something(self) -> Self:
         if not self.model_fields_set:
-            raise rule("codes", "a list of one or more tables with keys of [code]")
+            raise rule("", f"at least one of {', '.join(type(self).model_fields)}")
         return self

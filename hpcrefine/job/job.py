@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import ValidationError, model_validator
 
-from hpcrefine.job.base import Section, rule, within
+from hpcrefine.job.base import Section, rule, unsuited, within
 from hpcrefine.job.codes import CodeSection, ComparedCode, CompareSection
 from hpcrefine.job.faults import FaultsSection, WorkersSection
 from hpcrefine.job.operands import OperandsSection
@@ -63,16 +63,15 @@ class Job(Section):
     @model_validator(mode="after")
     def _codes_make_sense(self) -> Self:
         labels: list[str] = []
-        for ratio in self.compare.redundancies or () if self.compare else ():
-            try:
-                self.code.with_redundancy(ratio)
-            except ValidationError as error:
-                raise within(("compare", "redundancies"), error, drop=1) from None
+        if not self._compared:
+            self._check_redundancies(self.code)
         for index, entry in enumerate(self._compared):
             try:
-                label = entry.label(entry.over(self.code))
+                section = entry.over(self.code)
             except ValidationError as error:
                 raise within(("compare", "codes", index), error) from None
+            self._check_redundancies(section)
+            label = entry.label(section)
             taken = f"codes[{labels.index(label)}]" if label in labels else ""
             if label == "oneshot" and self.baseline.oneshot:
                 taken = "[baseline] oneshot"
@@ -81,6 +80,13 @@ class Job(Section):
                 raise rule(place, f"another label than that of {taken}", label)
             labels.append(label)
         return self
+
+    def _check_redundancies(self, section: CodeSection) -> None:
+        for ratio in self.compare.redundancies or () if self.compare else ():
+            try:
+                section.with_redundancy(ratio)
+            except ValidationError as error:
+                raise unsuited(("compare", "redundancies"), error, ratio) from None
 
     @model_validator(mode="after")
     def _streams_have_deadlines(self) -> Self:

@@ -19,6 +19,8 @@ def _pattern_or_file(arrivals: str, info: ValidationInfo) -> str:
     if arrivals in _PATTERNS:
         return arrivals
     path = (info.context or {}).get("base", Path()) / arrivals
+    if not path.is_file():
+        raise ValueError("neither a pattern nor a file")
     try:
         read_arrivals(path)
     except InputError as error:
@@ -110,7 +112,9 @@ class SimulatedService(Section):
         drawn = f'with distribution = "{self.distribution}"'
         if (self.distribution == "shifted-exponential") != (self.shift is not None):
             shifted = self.distribution == "shifted-exponential"
-            raise rule("shift", f"a number >= 0 and < 1 {drawn}" if shifted else f"no key {drawn}")
+            raise rule(
+                "shift", f"a number >= 0 and < 1 {drawn}" if shifted else f"no such key {drawn}"
+            )
         if self.distribution != "pareto" and self.shape is not None:
             raise rule("shape", f"no such key {drawn}")
         return self

@@ -1,7 +1,7 @@
 """Reading a record: finished, interrupted by a kill, or still being written."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from hpcrefine.errors import InputError
 from hpcrefine.record import layout, schema, state
+
+#: Columns to be read, by table; of the tables not named there, no row.
+Columns = Mapping[str, Collection[str]]
 
 # What h5py raises on files with holes, besides OSError.
 _BROKEN = (OSError, KeyError, RuntimeError, ValueError, TypeError)
@@ -28,8 +31,9 @@ class Record:
     attributes, environment : dict
         Attributes of the file and of its group ``environment``, as Python values.
     workers, jobs, layers, tasks, events, estimates : ndarray
-        Structured arrays, one field per column of :data:`hpcrefine.record.schema.TABLES`,
-        strings decoded. Layers, tasks, events and estimates belong to jobs that are there.
+        Structured arrays, one field per column of :data:`hpcrefine.record.schema.TABLES` (or of
+        those asked for), strings decoded. Layers, tasks, events and estimates belong to jobs that
+        are there.
     """
 
     path: Path
@@ -65,13 +69,16 @@ class Stored:
     tables: dict[str, NDArray[np.void]]
 
 
-def read(path: str | os.PathLike[str]) -> Record:
+def read(path: str | os.PathLike[str], only: Columns | None = None) -> Record:
     """Read a record.
 
     Parameters
     ----------
     path : path-like
         A record, in whatever state its writer left it.
+    only : mapping of str to collection of str, optional
+        Columns wanted of each table wanted, beside ``job``: a simulation has millions of rows.
+        Everything unless given.
 
     Returns
     -------
@@ -84,8 +91,8 @@ def read(path: str | os.PathLike[str]) -> Record:
         No such file, no HDF5 file, no record, a record of a newer version, or a damaged one.
     """
     path = Path(path)
-    stored = _load(path)
-    tables = {name: _decode(name, rows) for name, rows in stored.tables.items()}
+    stored = _load(path, only)
+    tables = {name: _decode(rows) for name, rows in stored.tables.items()}
     return Record(path, stored.attributes, stored.environment, **tables)
 
 
@@ -134,14 +141,14 @@ def load_ended(path: Path) -> Stored:
     return _load(path)
 
 
-def _load(path: Path) -> Stored:
+def _load(path: Path, only: Columns | None = None) -> Stored:
     try:
         if not state.is_hdf5(path):
             raise InputError(f"{path}: not an HDF5 file; expected a record of hpcrefine")
         # A reader changes nothing, so that it needs no lock; network file systems may lack them.
         with h5py.File(path, "r", swmr=state.left_open(path), locking=False) as file:
             _check_format(path, file)
-            return _load_tables(path, file)
+            return _load_tables(path, file, only)
     except InputError:
         raise
     except FileNotFoundError as error:
@@ -168,43 +175,61 @@ def _check_format(path: Path, file: h5py.File) -> None:
         raise InputError(f"{path}: damaged record: without attributes {', '.join(missing)}")
 
 
-def _load_tables(path: Path, file: h5py.File) -> Stored:
+def _load_tables(path: Path, file: h5py.File, only: Columns | None) -> Stored:
     # In a live file this order counts, the reverse of the writer's: first whether it is complete,
     # then the jobs, then the rows that belong to them and were written before.
     attributes = _plain(file.attrs)
     environment = _plain(file[schema.ENVIRONMENT].attrs)
-    version = int(file.attrs["format_version"])
-    tables = {name: _load_table(path, file, name, version) for name in schema.TABLES}
+    tables = {name: _load_table(path, file, name, only) for name in schema.TABLES}
     numbers = tables["jobs"]["job"]
     numbers = numbers[numbers != schema.NO_JOB]
     for name in tables.keys() - {"workers"}:
-        tables[name] = tables[name][np.isin(tables[name]["job"], numbers)]
+        known = np.isin(tables[name]["job"], numbers)
+        if not known.all():
+            tables[name] = tables[name][known]
     return Stored(attributes, environment, tables)
 
 
-def _load_table(path: Path, file: h5py.File, name: str, version: int) -> NDArray[np.void]:
-    if schema.since(name) > version:
+def _load_table(path: Path, file: h5py.File, name: str, only: Columns | None) -> NDArray[np.void]:
+    version = int(file.attrs["format_version"])
+    unwanted = only is not None and name not in only and name != "jobs"
+    if unwanted or schema.since(name) > version:
         return np.empty(0, schema.dtype(name))
-    stored = file[name][:]
-    rows = np.empty(len(stored), schema.dtype(name))
-    for column in schema.TABLES[name]:
-        if column.since > version:
-            rows[column.name] = column.absent
-        elif column.name not in (stored.dtype.names or ()):
-            raise InputError(f"{path}: table {name} lacks column {column.name}")
-        else:
-            rows[column.name] = stored[column.name]
+    wanted = {"job", *only.get(name, ())} if only is not None else None
+    columns = [c for c in schema.TABLES[name] if wanted is None or c.name in wanted]
+    there = [column.name for column in columns if column.since <= version]
+    lacking = [column for column in there if column not in (file[name].dtype.names or ())]
+    if lacking:
+        raise InputError(f"{path}: table {name} lacks column {lacking[0]}")
+    stored: NDArray[np.void] = file[name].fields(there)[:]
+    kinds = np.dtype([(column.name, column.dtype) for column in columns])
+    if stored.dtype == kinds:
+        return stored
+    rows = np.empty(len(stored), kinds)
+    for column in columns:
+        rows[column.name] = stored[column.name] if column.name in there else column.absent
     return rows
 
 
-def _decode(name: str, rows: NDArray[np.void]) -> NDArray[np.void]:
-    decoded = np.empty(len(rows), schema.text_dtype(name))
-    for column in rows.dtype.names or ():
-        values = rows[column]
-        # A string cut to its column's length may end within a character.
-        text = values.dtype.kind == "S"
-        decoded[column] = np.char.decode(values, "utf-8", "replace") if text else values
+def _decode(rows: NDArray[np.void]) -> NDArray[np.void]:
+    kinds = {name: rows.dtype[name] for name in rows.dtype.names or ()}
+    if not any(kind.kind == "S" for kind in kinds.values()):
+        return rows
+    texts = [(name, kind.str.replace("|S", "U")) for name, kind in kinds.items()]
+    decoded = np.empty(len(rows), texts)
+    for name, kind in kinds.items():
+        decoded[name] = _text(rows[name]) if kind.kind == "S" else rows[name]
     return decoded
+
+
+def _text(values: NDArray[np.bytes_]) -> NDArray[np.str_]:
+    """Decode strings, one of each run of equal ones: the columns of millions of rows have few."""
+    changes = np.ones(len(values), bool)
+    changes[1:] = values[1:] != values[:-1]
+    (starts,) = np.nonzero(changes)
+    # A string cut to its column's length may end within a character.
+    texts = np.char.decode(values[starts], "utf-8", "replace")
+    return np.repeat(texts, np.diff(starts, append=len(values)))
 
 
 def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -284,15 +284,15 @@ class RecordWriter:
         KeyError, ValueError
             There is no such job, or as :meth:`append`.
         """
-        for name, rows in (("layers", layers), ("jobs", [job])):
-            packed = schema.pack(name, rows)
-            table = self._file[name]
-            (places,) = np.nonzero(table["job"] == job["job"])
-            if len(places) != len(packed) or len(places) == 0:
-                raise ValueError(f"table {name}: {len(places)} rows of job {job['job']}")
-            for place, row in zip(places.tolist(), packed, strict=True):
-                table[place] = row
-            table.flush()
+        packed = {"layers": schema.pack("layers", layers), "jobs": schema.pack("jobs", [job])}
+        places = {name: np.flatnonzero(self._file[name]["job"] == job["job"]) for name in packed}
+        for name, rows in packed.items():
+            if len(places[name]) != len(rows) or len(rows) == 0:
+                raise ValueError(f"table {name}: {len(places[name])} rows of job {job['job']}")
+        for name, rows in packed.items():
+            for place, row in zip(places[name].tolist(), rows, strict=True):
+                self._file[name][place] = row
+            self._file[name].flush()
 
     def close(self, complete: bool = True) -> None:
         """Close the file; a second call does nothing.

@@ -28,6 +28,36 @@ def test_strings_come_decoded_and_values_plain(finished):
     assert record.attributes["complete"] is True
 
 
+def test_only_the_columns_asked_for_are_read(finished):
+    whole = read(finished)
+    part = read(finished, {"layers": ["ready", "minijobs"], "jobs": ["status"], "tasks": []})
+    assert part.jobs.dtype.names == ("job", "status")
+    assert part.jobs.tolist() == whole.jobs[["job", "status"]].tolist()
+    assert part.layers.tolist() == whole.layers[["job", "minijobs", "ready"]].tolist()
+    assert part.tasks["job"].tolist() == whole.tasks["job"].tolist()
+    assert [len(part.workers), len(part.events), len(part.estimates)] == [0, 0, 0]
+    assert part.attributes == whole.attributes
+    make_older(finished, 2)
+    older = read(finished, {"jobs": ["scheme", "stragglers", "end"]}).jobs
+    assert older[["scheme", "stragglers"]].tolist() == [("", -1)] * 3
+
+
+def test_rows_of_unfinished_jobs_are_dropped_whatever_is_asked_for(path, open_writer, row):
+    with open_writer() as writer:
+        writer.append(row("jobs", job=0), [row("layers", job=0)], [])
+        writer._extend("layers", schema.pack("layers", [row("layers", job=1, ready=2.0)]))
+    assert read(path, {"layers": ["ready"]}).layers.tolist() == [(0, 0.0)]
+
+
+def test_strings_of_many_rows(path, open_writer, row):
+    labels = ["layered", "layered", "größe", "", "", "é" * 20, "layered"]
+    rows = [row("jobs", job=i, variant=label) for i, label in enumerate(labels)]
+    with open_writer(compressed=True) as writer:
+        writer.extend(schema.pack("jobs", rows), np.empty(0, schema.dtype("layers")))
+    cut = [label.encode()[:32].decode("utf-8", "replace") for label in labels]
+    assert read(path).jobs["variant"].tolist() == cut
+
+
 def test_a_live_record_shows_the_jobs_so_far(path, open_writer, job):
     # Within one process HDF5 wants the reader, which takes no lock, and the writer to agree.
     with open_writer(locking=False) as writer:
@@ -140,7 +170,7 @@ def make_older(path, version):
                 file[name] = rows[[column for column, _ in old]].astype(old)
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_what_an_older_version_lacks_is_absent(finished, version):
     newer = read(finished)
     make_older(finished, version)
@@ -153,7 +183,10 @@ def test_what_an_older_version_lacks_is_absent(finished, version):
                 assert found == getattr(newer, name)[column.name].tolist()
             else:
                 assert repr(found) == repr([column.absent] * len(found))
-    assert (len(older.events), older.events.dtype) == (0, newer.events.dtype)
+    for name in ("events", "estimates"):
+        rows = getattr(older, name)
+        assert rows.dtype == getattr(newer, name).dtype
+        assert len(rows) == (len(getattr(newer, name)) if schema.since(name) <= version else 0)
 
 
 def test_a_newer_version(finished):

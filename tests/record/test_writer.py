@@ -1,8 +1,10 @@
 """What the writer leaves behind, and what it refuses."""
 
+import math
 from datetime import datetime
 
 import h5py
+import numpy as np
 import pytest
 
 import hpcrefine
@@ -108,6 +110,93 @@ def test_the_jobs_row_comes_last(path, open_writer, job, monkeypatch):
         assert [set(file[name]["job"]) for name in tables] == [{0, 1}] * 3
     record = read(path)
     assert [set(getattr(record, name)["job"]) for name in ("jobs", *tables)] == [{0}] * 4
+
+
+def make_many(row, numbers, layers=2):
+    """What ``extend`` takes: arrays of jobs, of their layers and of their estimates."""
+    return (
+        schema.pack("jobs", [row("jobs", job=i, rate=0.5, split="optimal") for i in numbers]),
+        schema.pack(
+            "layers",
+            [row("layers", job=i, layer=j, ready=math.nan) for i in numbers for j in range(layers)],
+        ),
+        schema.pack("estimates", [row("estimates", job=numbers[0], worker=1, tasks=7, mean=0.25)]),
+    )
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_many_jobs_at_a_time(path, open_writer, job, row, compressed):
+    with open_writer(compressed=compressed) as writer:
+        writer.append(*job(2))
+        writer.extend(*make_many(row, range(3, 900)))
+        writer.extend(*make_many(row, [1000, 0])[:2])
+        writer.append(*job(1))
+        assert writer.finished == {*range(900), 1000}
+    record = read(path)
+    assert record.complete
+    assert record.jobs["job"].tolist() == [2, *range(3, 900), 1000, 0, 1]
+    assert record.jobs["split"].tolist().count("optimal") == 899
+    assert len(record.layers) == 2 * len(record.jobs)
+    assert np.isnan(record.layers["ready"]).sum() == 2 * 899
+    assert record.estimates.tolist() == [(3, 1, 7, 0.25, 0.0, 0)]
+    with h5py.File(path) as file:
+        assert file["jobs"].compression == ("lzf" if compressed else None)
+
+
+def test_of_many_jobs_none_is_there_twice_or_negative(path, open_writer, row):
+    with open_writer() as writer:
+        writer.extend(*make_many(row, [4, 5]))
+        for numbers in ([5, 6], [7, 7], [-1, 8]):
+            with pytest.raises(ValueError, match="column job: ids are negative, or there already"):
+                writer.extend(*make_many(row, numbers))
+        writer.extend(*(rows[:0] for rows in make_many(row, [9])))
+    assert [len(rows) for rows in (read(path).jobs, read(path).layers)] == [2, 4]
+
+
+def test_of_many_jobs_the_jobs_come_last(path, open_writer, row, monkeypatch):
+    with open_writer() as writer:
+        extend = writer._extend
+
+        def break_before_the_jobs(name, rows):
+            if name == "jobs":
+                raise OSError("disk full")
+            extend(name, rows)
+
+        writer.extend(*make_many(row, [0, 1]))
+        monkeypatch.setattr(writer, "_extend", break_before_the_jobs)
+        with pytest.raises(OSError, match="disk full"):
+            writer.extend(*make_many(row, [2, 3]))
+        assert writer.finished == {0, 1}
+    with h5py.File(path) as file:
+        assert [len(file[name]) for name in ("jobs", "layers", "estimates")] == [2, 8, 2]
+    record = read(path)
+    assert [len(record.jobs), len(record.layers), len(record.estimates)] == [2, 4, 1]
+
+
+def test_a_job_is_amended(path, open_writer, job, row):
+    with open_writer() as writer:
+        for number in range(3):
+            writer.append(*job(number))
+        head = row("jobs", job=1, verdict="wrong")
+        layers = [row("layers", job=1, layer=i, error_measured=0.5 + i) for i in range(2)]
+        writer.amend(head, layers)
+    record = read(path)
+    assert record.jobs["job"].tolist() == [0, 1, 2]
+    assert record.jobs["verdict"].tolist() == ["exact", "wrong", "exact"]
+    assert record.layers["error_measured"].tolist() == [0.0, 0.0, 0.5, 1.5, 0.0, 0.0]
+
+
+def test_what_is_not_there_is_not_amended(path, open_writer, job, row):
+    with open_writer() as writer:
+        writer.append(*job(0))
+        layers = job(0)[1]
+        with pytest.raises(ValueError, match="table layers: 0 rows of job 7"):
+            writer.amend(row("jobs", job=7), [row("layers", job=7)])
+        with pytest.raises(ValueError, match="table layers: 2 rows of job 0"):
+            writer.amend(row("jobs", job=0), layers[:1])
+        with pytest.raises(ValueError, match="column verdict"):
+            writer.amend(row("jobs", job=0, verdict="fine"), [row("layers", ready=9.0)] * 2)
+    assert read(path).layers["ready"].tolist() == [0.0, 0.1]
 
 
 def test_events_are_optional_and_kept(path, open_writer, job, row):
