@@ -1,12 +1,13 @@
 """Tables from records. Reads :mod:`hpcrefine.record`, never the cluster."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hpcrefine.errors import InputError
 from hpcrefine.record.reader import read
-from hpcrefine.report import export, render
+from hpcrefine.report import export, render, streams, streamtext
 from hpcrefine.report.codes import Codes, compare
+from hpcrefine.report.streams import Streams
 from hpcrefine.report.tables import Table, summarise
 
 __all__ = ["report"]
@@ -46,18 +47,32 @@ def report(
     InputError
         A record cannot be read, or a CSV file cannot be written.
     """
-    tables: list[Table] | list[Codes]
+    tables: list[Table | Codes | Streams]
     if codes:
         compared = compare(map(read, paths))
         tables, names, shown = [compared], ["codes"], [render.codes(compared)]
     else:
-        tables = [summarise(read(path)) for path in paths]
+        tables, shown = [], []
+        for table, text in _each(paths, phases):
+            tables.append(table)
+            shown.append(text)
         names = [Path(path).stem for path in paths]
-        shown = [(render.phases if phases else render.text)(table) for table in tables]
     written = [] if csv is None else _write_csv(csv, names, [export.as_csv(t) for t in tables])
     if json:
         return export.as_json(tables) + "\n"
     return "\n".join([*shown, *(f"wrote {path}\n" for path in written)])
+
+
+def _each(paths: Sequence[Path], phases: bool) -> Iterator[tuple[Table | Streams, str]]:
+    """Yield the table of each record, and its text."""
+    for path in paths:
+        record = read(path, streams.COLUMNS)
+        if streams.has_streams(record) and not phases:
+            of_streams = streams.summarise(record)
+            yield of_streams, streamtext.text(of_streams)
+        else:
+            of_products = summarise(read(path))
+            yield of_products, (render.phases if phases else render.text)(of_products)
 
 
 def _write_csv(directory: Path, names: list[str], texts: list[str]) -> list[Path]:

@@ -10,16 +10,23 @@ from typing import Any
 
 from hpcrefine.report.codes import Codes
 from hpcrefine.report.codes import Row as CodeRow
-from hpcrefine.report.statistics import Summary
+from hpcrefine.report.statistics import Mean, Summary
+from hpcrefine.report.streams import Row as StreamRow
+from hpcrefine.report.streams import Streams
 from hpcrefine.report.tables import Row, Table
 
+_TIMES = {
+    *("decoding", "checking", "deadline", "median", "p90", "p99", "bound", "waiting", "service"),
+    "overhead",
+}
 
-def as_json(tables: Sequence[Table] | Sequence[Codes]) -> str:
+
+def as_json(tables: Sequence[Table | Codes | Streams]) -> str:
     """Render tables as a JSON list, times in seconds, NaN and infinity as ``null``."""
     return json.dumps([_finite(asdict(table)) for table in tables], indent=2, allow_nan=False)
 
 
-def as_csv(table: Table | Codes) -> str:
+def as_csv(table: Table | Codes | Streams) -> str:
     """Render a table as CSV: a line per row, units in the header, NaN empty."""
     if isinstance(table, Codes):
         run = {"files": " ".join(run.file for run in table.runs)}
@@ -36,9 +43,9 @@ def as_csv(table: Table | Codes) -> str:
     return out.getvalue()
 
 
-def _flat(row: Row | CodeRow) -> Iterator[tuple[str, Any]]:
+def _flat(row: Row | CodeRow | StreamRow) -> Iterator[tuple[str, Any]]:
     for name, value in vars(row).items():
-        if isinstance(value, Summary):
+        if isinstance(value, Summary | Mean):
             yield from ((f"{name}_{part}", inner) for part, inner in vars(value).items())
         elif isinstance(value, dict):
             yield from ((f"{name}_{part}", inner) for part, inner in value.items())
@@ -49,9 +56,12 @@ def _flat(row: Row | CodeRow) -> Iterator[tuple[str, Any]]:
 def _unit(name: str) -> str:
     if name.endswith("_bytes"):
         return "B"
+    if name == "rate":
+        return "1/s"
+    if name in _TIMES:
+        return "s"
     times = name.startswith(("ready_", "delay_", "phases_", "first_", "last_"))
-    times = (times and not name.endswith("_count")) or name in ("decoding", "checking")
-    return "s" if times else "1"
+    return "s" if times and not name.endswith("_count") else "1"
 
 
 def _is_nan(value: object) -> bool:

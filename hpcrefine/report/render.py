@@ -1,32 +1,25 @@
-"""Tables as text for people."""
+"""Tables of products and of codes as text for people."""
 
-import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
-
-from rich import box
-from rich.console import Console
-from rich.table import Table as Grid
 
 from hpcrefine.record.schema import PHASES, TABLES
 from hpcrefine.report.codes import Codes
 from hpcrefine.report.codes import Row as CodeRow
-from hpcrefine.report.run import Event, Run
 from hpcrefine.report.statistics import SMALLEST, UNSTABLE, Summary
 from hpcrefine.report.tables import Row, Table
-
-# Wide enough for any table: text that goes to a file or a pipe must not be cut.
-_WIDTH = 10_000
-_TIME_UNITS = (("s", 1.0), ("ms", 1e3), ("us", 1e6))
-_BYTE_UNITS = (("GB", 1e-9), ("MB", 1e-6), ("kB", 1e-3), ("B", 1.0))
-_TEXT = ("variant", "scheme", "verdict")
-_MISHAPS = {
-    "died": "died",
-    "silent": "went silent",
-    "lied": "sent wrong results",
-    "dropped": "was dropped",
-}
-_MOST_EVENTS = 10
+from hpcrefine.report.writing import (
+    BYTE_UNITS,
+    best_unit,
+    clock,
+    count,
+    markdown,
+    number,
+    run_notes,
+    smallest,
+    title,
+    wrong_warnings,
+)
 
 
 def text(table: Table) -> str:
@@ -42,7 +35,7 @@ def text(table: Table) -> str:
     str
         A title, the table, and notes about its base and its soundness; ends with a newline.
     """
-    lines = [_title(table)]
+    lines = [title(table)]
     if table.rows:
         lines += ["", _grid(table), "", *_caption(table)]
     else:
@@ -54,7 +47,7 @@ def text(table: Table) -> str:
 def phases(table: Table) -> str:
     """Render where the time of each resolution went; ends with a newline."""
     rows = [row for row in table.rows if not math.isnan(row.phases[PHASES[0]])]
-    lines = [_title(table)]
+    lines = [title(table)]
     if rows:
         unit, scale = _time_unit(rows)
         apart = _differ(table)
@@ -63,12 +56,12 @@ def phases(table: Table) -> str:
         cells = [
             [
                 *_group_cells(row, apart),
-                *(_number(row.phases[phase] * scale, ".4g") for phase in PHASES),
-                _number(row.ready.median * scale, ".4g"),
+                *(number(row.phases[phase] * scale, ".4g") for phase in PHASES),
+                number(row.ready.median * scale, ".4g"),
             ]
             for row in rows
         ]
-        grid = _markdown([*headings, f"ready [{unit}]"], cells)
+        grid = markdown([*headings, f"ready [{unit}]"], cells)
         lines += ["", grid, "", *(f"{name}: {meaning}" for name, meaning in _meanings())]
         lines.append("Medians over the jobs, each of its own: their sum is near that of ready.")
     else:
@@ -84,23 +77,12 @@ def _meanings() -> Iterator[tuple[str, str]]:
 
 def codes(table: Codes) -> str:
     """Render codes side by side; ends with a newline."""
-    lines = [line for run in table.runs for line in (_title(run), *_run_notes(run))]
+    lines = [line for run in table.runs for line in (title(run), *run_notes(run))]
     if table.rows:
         lines += ["", _codes_grid(table.rows), "", *_codes_caption(table)]
     else:
         lines.append("no finished job to report (warm-ups do not count)")
     return "\n".join([*lines, *_codes_warnings(table)]) + "\n"
-
-
-def _title(run: Run) -> str:
-    parts = [
-        run.name,
-        run.kind,
-        f"{run.workers} workers and the master",
-        f"kernel {run.kernel} with {run.threads} threads" if run.kernel else "",
-        run.shape,
-    ]
-    return f"{run.file}: " + "; ".join(part for part in parts if part)
 
 
 def _grid(table: Table) -> str:
@@ -113,14 +95,14 @@ def _grid(table: Table) -> str:
     headings += ["error bound", "relative", "measured", "used", "late", "purged", "lost"]
     headings += ["in time"] if deadlines else []
     cells = ([*_group_cells(row, apart), *_cells(row, scale, deadlines)] for row in table.rows)
-    return _markdown([*headings, "verdict"], cells)
+    return markdown([*headings, "verdict"], cells)
 
 
 def _codes_grid(rows: Sequence[CodeRow]) -> str:
-    unit, scale = _best_unit(_smallest(row.first.median for row in rows))
-    parts, part = _best_unit(_smallest(t for row in rows for t in (row.decoding, row.checking)))
+    unit, scale = best_unit(smallest(row.first.median for row in rows))
+    parts, part = best_unit(smallest(t for row in rows for t in (row.decoding, row.checking)))
     sizes = (size for row in rows for size in (row.sent_bytes, row.received_bytes))
-    volume, per_byte = _best_unit(_smallest(sizes), _BYTE_UNITS)
+    volume, per_byte = best_unit(smallest(sizes), BYTE_UNITS)
     headings = ["stragglers", "dead", "variant", "scheme", "jobs", "lost"]
     for which in ("first", "last"):
         headings += [f"{which} [{unit}]", f"{which} 95 % [{unit}]", f"{which} p99 [{unit}]"]
@@ -128,45 +110,34 @@ def _codes_grid(rows: Sequence[CodeRow]) -> str:
     headings += [f"decoding [{parts}]", f"checking [{parts}]", "tasks lost", "verdict"]
     cells = [
         [
-            *(_count(row.stragglers), _count(row.dead), row.variant, row.scheme or "-"),
+            *(count(row.stragglers), count(row.dead), row.variant, row.scheme or "-"),
             *(str(row.jobs), str(row.lost)),
             *_summary_cells(row.first, scale),
             *_summary_cells(row.last, scale),
-            _number(row.ratio, ".3f"),
-            _number(100 * row.redundant_work, ".1f"),
-            _number(row.sent_bytes * per_byte, ".4g"),
-            _number(row.received_bytes * per_byte, ".4g"),
-            _number(row.decoding * part, ".4g"),
-            _number(row.checking * part, ".4g"),
-            _number(row.tasks_lost, ".4g"),
+            number(row.ratio, ".3f"),
+            number(100 * row.redundant_work, ".1f"),
+            number(row.sent_bytes * per_byte, ".4g"),
+            number(row.received_bytes * per_byte, ".4g"),
+            number(row.decoding * part, ".4g"),
+            number(row.checking * part, ".4g"),
+            number(row.tasks_lost, ".4g"),
             row.verdict,
         ]
         for row in rows
     ]
-    return _markdown(headings, cells)
-
-
-def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    grid = Grid(box=box.MARKDOWN)
-    for heading in headings:
-        grid.add_column(heading, justify="left" if heading in _TEXT else "right", no_wrap=True)
-    for cells in rows:
-        grid.add_row(*cells)
-    out = io.StringIO()
-    Console(file=out, width=_WIDTH, markup=False, highlight=False, emoji=False).print(grid)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines() if line.strip())
+    return markdown(headings, cells)
 
 
 def _group_cells(row: Row, apart: bool) -> list[str]:
-    return [row.variant, *([_count(row.stragglers)] if apart else []), str(row.layer)]
+    return [row.variant, *([count(row.stragglers)] if apart else []), str(row.layer)]
 
 
 def _summary_cells(times: Summary, scale: float) -> list[str]:
-    interval = f"{_number(times.low * scale, '.4g')} .. {_number(times.high * scale, '.4g')}"
+    interval = f"{number(times.low * scale, '.4g')} .. {number(times.high * scale, '.4g')}"
     return [
-        _number(times.median * scale, ".4g"),
+        number(times.median * scale, ".4g"),
         "-" if math.isnan(times.low) else interval,
-        _number(times.p99 * scale, ".4g"),
+        number(times.p99 * scale, ".4g"),
     ]
 
 
@@ -174,36 +145,36 @@ def _cells(row: Row, scale: float, deadlines: bool) -> list[str]:
     ready = row.ready
     return [
         str(row.jobs) if ready.count == row.jobs else f"{ready.count} of {row.jobs}",
-        _number(row.digit_products, ".4g"),
-        _number(row.share, ".3f"),
+        number(row.digit_products, ".4g"),
+        number(row.share, ".3f"),
         *_summary_cells(ready, scale),
-        _number(row.speed, ".2f"),
-        _number(row.error_bound, ".1e"),
-        _number(row.relative_bound, ".1e"),
-        _number(row.error_measured, ".1e"),
-        _number(row.tasks_used, ".4g"),
-        _number(row.tasks_late, ".4g"),
-        _number(row.tasks_purged, ".4g"),
-        _number(row.tasks_lost, ".4g"),
-        *([_number(row.met_deadline, ".2f")] if deadlines else []),
+        number(row.speed, ".2f"),
+        number(row.error_bound, ".1e"),
+        number(row.relative_bound, ".1e"),
+        number(row.error_measured, ".1e"),
+        number(row.tasks_used, ".4g"),
+        number(row.tasks_late, ".4g"),
+        number(row.tasks_purged, ".4g"),
+        number(row.tasks_lost, ".4g"),
+        *([number(row.met_deadline, ".2f")] if deadlines else []),
         row.verdict,
     ]
 
 
 def _caption(table: Table) -> list[str]:
-    lines = [f"Times since the job's start on {_clock(table)}; tasks are means per job."]
+    lines = [f"Times since the job's start on {clock(table)}; tasks are means per job."]
     if math.isnan(table.baseline):
         return [*lines, "No one-shot job to compare with: no speed."]
-    unit, scale = _best_unit(table.baseline)
+    unit, scale = best_unit(table.baseline)
     base = f"{table.baseline * scale:.4g} {unit}"
     if _differ(table):
         fewest = min(row.stragglers for row in table.rows if row.variant == "oneshot")
-        base += f" with {_count(fewest)} stragglers"
+        base += f" with {count(fewest)} stragglers"
     return [*lines, f"Speed: median of one-shot, {base}, over the row's median."]
 
 
 def _codes_caption(table: Codes) -> Iterator[str]:
-    clocks = " and ".join(dict.fromkeys(map(_clock, table.runs)))
+    clocks = " and ".join(dict.fromkeys(map(clock, table.runs)))
     yield f"First and last resolution: medians of times since the job's start on {clocks}."
     yield "Redundant: digit products computed over those wanted, minus 1."
     yield (
@@ -214,26 +185,22 @@ def _codes_caption(table: Codes) -> Iterator[str]:
     if table.bases:
         yield "Ratio: median of last over that of the base with as many stragglers and dead:"
     for base in table.bases:
-        unit, scale = _best_unit(base.seconds)
+        unit, scale = best_unit(base.seconds)
         scheme = f" ({base.scheme})" if base.scheme not in ("", base.variant) else ""
-        group = f"{_count(base.stragglers)} stragglers, {_count(base.dead)} dead"
+        group = f"{count(base.stragglers)} stragglers, {count(base.dead)} dead"
         yield f"  {group}: {base.variant}{scheme}, {base.seconds * scale:.4g} {unit}"
 
 
-def _clock(run: Run) -> str:
-    return "rank 0's clock" if run.kind == "measured" else "the simulated clock"
-
-
 def _notes(table: Table) -> Iterator[str]:
-    yield from _run_notes(table)
+    yield from run_notes(table)
     apart = _differ(table)
     labels = [_label(row, apart) for row in table.rows]
     yield from _time_warnings(zip(labels, (row.ready for row in table.rows), strict=True))
-    yield from _wrong_warnings(zip(labels, (row.verdict for row in table.rows), strict=True))
+    yield from wrong_warnings(zip(labels, (row.verdict for row in table.rows), strict=True))
 
 
 def _label(row: Row, apart: bool) -> str:
-    stragglers = f" with {_count(row.stragglers)} stragglers" if apart else ""
+    stragglers = f" with {count(row.stragglers)} stragglers" if apart else ""
     return f"{row.variant} {row.layer}{stragglers}"
 
 
@@ -243,35 +210,13 @@ def _codes_warnings(table: Codes) -> Iterator[str]:
     if len(settings) > 1 or any("," in run.shape for run in runs):
         yield "warning: jobs differ in kind, shape, workers, kernel or threads: rows mix them"
     labels = [
-        f"{row.variant} ({_count(row.stragglers)} stragglers, {_count(row.dead)} dead)"
+        f"{row.variant} ({count(row.stragglers)} stragglers, {count(row.dead)} dead)"
         for row in table.rows
     ]
     for which in ("first", "last"):
         times = (getattr(row, which) for row in table.rows)
         yield from _time_warnings(zip((f"{which} of {x}" for x in labels), times, strict=True))
-    yield from _wrong_warnings(zip(labels, (row.verdict for row in table.rows), strict=True))
-
-
-def _run_notes(run: Run) -> Iterator[str]:
-    if not run.complete:
-        yield f"note: run was interrupted: {run.finished} finished jobs"
-    if len(run.sessions) > 1:
-        workers = ", ".join(map(str, run.sessions))
-        yield f"note: run was resumed: started {len(run.sessions)} times, with {workers} workers"
-    if run.warmups:
-        yield f"note: {run.warmups} warm-ups left out"
-    if run.stopped or run.lost:
-        yield f"note: {run.stopped} jobs were stopped early, {run.lost} lost"
-    mishaps = [event for event in run.events if event.kind in _MISHAPS]
-    yield from map(_mishap, mishaps[:_MOST_EVENTS])
-    if len(mishaps) > _MOST_EVENTS:
-        yield f"note: {len(mishaps) - _MOST_EVENTS} further such events"
-
-
-def _mishap(event: Event) -> str:
-    detail = f": {event.detail}" if event.detail else ""
-    what = _MISHAPS[event.kind]
-    return f"note: worker {event.rank} {what} at {event.time:.3f} s, in job {event.job}{detail}"
+    yield from wrong_warnings(zip(labels, (row.verdict for row in table.rows), strict=True))
 
 
 def _time_warnings(entries: Iterable[tuple[str, Summary]]) -> Iterator[str]:
@@ -287,12 +232,6 @@ def _time_warnings(entries: Iterable[tuple[str, Summary]]) -> Iterator[str]:
         )
 
 
-def _wrong_warnings(entries: Iterable[tuple[str, str]]) -> Iterator[str]:
-    wrong = [label for label, verdict in entries if verdict == "wrong"]
-    if wrong:
-        yield f"warning: WRONG results, their times mean nothing: {', '.join(wrong)}"
-
-
 def _differ(table: Table) -> bool:
     """Whether the record's jobs differ in their stragglers."""
     return len({row.stragglers for row in table.rows}) > 1
@@ -301,22 +240,4 @@ def _differ(table: Table) -> bool:
 def _time_unit(rows: Sequence[Row]) -> tuple[str, float]:
     """One unit for a whole column, after its smallest entry."""
     medians = [row.ready.median for row in rows if row.ready.count]
-    return _best_unit(min(medians, default=1.0))
-
-
-def _smallest(values: Iterable[float]) -> float:
-    return min((value for value in values if value > 0), default=1.0)
-
-
-def _best_unit(value: float, units: Sequence[tuple[str, float]] = _TIME_UNITS) -> tuple[str, float]:
-    return next((unit for unit in units if value * unit[1] >= 1), units[-1])
-
-
-def _count(number: int) -> str:
-    return "-" if number < 0 else str(number)
-
-
-def _number(value: float, form: str) -> str:
-    if math.isnan(value):
-        return "-"
-    return "0" if value == 0 else format(value, form)
+    return best_unit(min(medians, default=1.0))

@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +87,7 @@ class Run:
 
 def describe(record: Record) -> Run:
     """Describe the run of a record, complete or not."""
-    counted = record.jobs[~record.jobs["warmup"]]
+    counted, status = ~record.jobs["warmup"], record.jobs["status"]
     sessions = _sessions(record.workers)
     return Run(
         file=str(record.path),
@@ -99,9 +100,9 @@ def describe(record: Record) -> Run:
         threads=int(record.workers["threads"].max(initial=0)),
         shape=_shapes(record.jobs),
         finished=len(record.jobs),
-        warmups=len(record.jobs) - len(counted),
-        stopped=int(np.count_nonzero(counted["status"] == "stopped")),
-        lost=int(np.count_nonzero(counted["status"] == "lost")),
+        warmups=int(np.count_nonzero(~counted)),
+        stopped=int(np.count_nonzero(counted & (status == "stopped"))),
+        lost=int(np.count_nonzero(counted & (status == "lost"))),
         events=tuple(_event(event) for event in record.events),
     )
 
@@ -117,12 +118,29 @@ def _sessions(workers: NDArray[np.void]) -> tuple[int, ...]:
 
 
 def _shapes(jobs: NDArray[np.void]) -> str:
-    shapes = np.unique(jobs[["n", "k", "p"]])
-    return ", ".join(f"{n} x {k} x {p}" for n, k, p in shapes)
+    first = run_starts(jobs["n"], jobs["k"], jobs["p"])
+    shapes = np.unique(jobs[["n", "k", "p"]][first])
+    return ", ".join(f"{n} x {k} x {p}" for n, k, p in shapes if n)  # simulations may have none
+
+
+def run_starts(*columns: NDArray[Any]) -> NDArray[np.intp]:
+    """Return where rows differ from the one before in any column, the first row included.
+
+    Most of the many jobs of a stream are like the one before.
+    """
+    changes = np.zeros(len(columns[0]), bool)
+    changes[:1] = True
+    for values in columns:
+        same = values[1:] == values[:-1]
+        if values.dtype.kind == "f":
+            same |= np.isnan(values[1:]) & np.isnan(values[:-1])
+        changes[1:] |= ~same
+    return np.flatnonzero(changes)
 
 
 def _kernels(record: Record) -> str:
-    kernels = [str(kernel) for kernel in np.unique(record.workers["kernel"]) if kernel]
+    names = [str(kernel) for kernel in np.unique(record.workers["kernel"])]
+    kernels = [name for name in names if name not in ("", "none")]
     return ", ".join(kernels) or str(record.environment.get("kernel", ""))
 
 

@@ -34,7 +34,7 @@ def write(tmp_path):
         workers = [build_row("workers", rank=i, threads=2, kernel="int8") for i in range(5)]
         writer = RecordWriter(path, job_text=job_text, kind=kind, environment={}, workers=workers)
         for number, (job, layers, *events) in enumerate(jobs):
-            head = {"job": number, "variant": "layered", "deadline": np.nan} | job
+            head = {"job": number, "variant": "layered", "deadline": np.nan, "rate": np.nan} | job
             head = {"n": 64, "k": 96, "p": 32} | head
             rows = [
                 build_row("layers", job=number, **({"layer": i, "error_measured": np.nan} | layer))
