@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hpcrefine.job import Job
 
 _THREADS_KEY = "kernel.threads"
+_MOST_REPORTED = 300_000  # simulated jobs: tables of more take longer than to simulate them
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -278,8 +279,11 @@ def _simulate(options: argparse.Namespace) -> int:
     workers = count_workers(job, options.ranks, launch.default_ranks(), calibration)
     simulation = Simulation(job, workers, calibration)
     output = _output(job, options)
-    record(simulation, output, Progress(job.job.name))
-    print(report([output.path]), end="", flush=True)
+    jobs = record(simulation, output, Progress(job.job.name))
+    if jobs > _MOST_REPORTED:
+        print(f"{output.path}: {jobs} jobs; hpcrefine report {output.path} makes tables of them")
+    else:
+        print(report([output.path]), end="", flush=True)
     return 0
 
 
