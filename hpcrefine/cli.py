@@ -108,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("records", nargs="+", type=Path, metavar="FILE")
     report.add_argument("--json", action="store_true", help="print JSON instead")
     report.add_argument("--csv", type=Path, metavar="DIR", help="write a CSV file per table too")
+    report.add_argument("--plot", type=Path, metavar="DIR", help="draw figures too, PNG and SVG")
     tables = report.add_mutually_exclusive_group()
     tables.add_argument(
         "--phases", action="store_true", help="say where the time of each resolution went"
@@ -296,6 +297,7 @@ def _report(options: argparse.Namespace) -> int:
         options.records,
         json=options.json,
         csv=options.csv,
+        plot=options.plot,
         phases=options.phases,
         codes=options.codes,
     )

@@ -29,8 +29,8 @@ COLUMNS = {
 #: What tells streams from each other.
 KEYS = ("variant", "split", "redundancy", "deadline", "stragglers")
 Settings = tuple[str, str, float, float, int]
-#: Split that the others are compared with, where it is there.
-BASE = "uniform"
+#: These come first, any others after them; they are compared with the first that is there.
+SPLITS = ("uniform", "optimal", "dynamic")
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,8 @@ class Streams(Run):
     base : str
         Split that ratios are taken to; empty where there is only one.
     rows : tuple of Row
-        Layered first, then one-shot, then other variants; splits as they appear; redundancies,
-        deadlines, stragglers and layers ascending.
+        Layered first, then one-shot, then other variants; uniform first, then optimal, then other
+        splits; redundancies, deadlines, stragglers and layers ascending.
     """
 
     base: str
@@ -185,7 +185,7 @@ def summarise(record: Record) -> Streams:
     measured = record.attributes["kind"] == "measured"
     rows = [row for each in groups for row in _rows(each, measured)]
     splits = list(dict.fromkeys(row.split for row in rows))
-    base = "" if len(splits) < 2 else BASE if BASE in splits else splits[0]
+    base = "" if len(splits) < 2 else next((s for s in SPLITS if s in splits), splits[0])
     return Streams(**vars(describe(record)), base=base, rows=tuple(_with_ratios(rows, base)))
 
 
@@ -230,7 +230,7 @@ def _label(jobs: NDArray[np.void]) -> tuple[NDArray[np.int64], list[Settings]]:
 def _in_order(settings: list[Settings]) -> list[int]:
     """Return the numbers of settings as their rows come."""
     variants = list(dict.fromkeys([*VARIANTS, *(variant for variant, *_ in settings)]))
-    splits = list(dict.fromkeys(split for _, split, *_ in settings))
+    splits = list(dict.fromkeys([*SPLITS, *(split for _, split, *_ in settings)]))
 
     def place(number: int) -> tuple[float, ...]:
         variant, split, redundancy, deadline, stragglers = settings[number]

@@ -48,6 +48,68 @@ def write(tmp_path):
     return write_record
 
 
+def build_stream(
+    first=0,
+    jobs=100,
+    delays=((1.0, 2.0),),
+    estimates=(),
+    minijobs=(1, 3),
+    met=None,
+    layers=None,
+    **settings,
+):
+    """Rows of a stream: jobs arrive 10 s apart, start 0.5 s later, and have delays in turn.
+
+    `estimates` holds for each worker of the first job its tasks and its mean; `met` says for each
+    layer in how many of the first jobs it was in time, all unless given.
+    """
+    rows = np.zeros(jobs, schema.dtype("jobs"))
+    rows["job"] = first + np.arange(jobs)
+    rows["arrival"] = 10.0 * np.arange(jobs)
+    rows["start"], rows["end"] = rows["arrival"] + 0.5, rows["arrival"] + max(delays[0])
+    head = {"variant": "layered", "split": "uniform", "redundancy": 1.0, "deadline": np.nan}
+    head |= {"rate": 0.1, "status": "done", "verdict": "exact", "n": 64, "k": 96, "p": 32}
+    for name, value in (head | settings).items():
+        rows[name] = value.encode() if isinstance(value, str) else value
+    times = np.array([delays[i % len(delays)] for i in range(jobs)])
+    table = np.zeros(times.shape, schema.dtype("layers"))
+    table["job"], table["layer"] = rows["job"][:, None], np.arange(times.shape[1])
+    table["minijobs"] = np.array(minijobs)[: times.shape[1]]
+    table["share"] = np.cumsum(table["minijobs"], axis=1) / max(sum(minijobs), 1)
+    table["delay"], table["ready"] = times, times - 0.5
+    table["met_deadline"] = True if met is None else np.arange(jobs)[:, None] < np.array(met)
+    for name, values in (layers or {}).items():
+        table[name] = values
+    guesses = np.zeros(len(estimates), schema.dtype("estimates"))
+    guesses["job"], guesses["worker"] = first, 1 + np.arange(len(estimates))
+    for place, (tasks, mean) in enumerate(estimates):
+        guesses["tasks"][place], guesses["mean"][place] = tasks, mean
+    return rows, table.reshape(-1), guesses
+
+
+@pytest.fixture
+def make_stream():
+    return build_stream
+
+
+@pytest.fixture
+def write_streams(tmp_path):
+    """Write a record of streams: each what `build_stream` takes, the ids apart."""
+
+    def write_record(*streams, name="run.h5", kind="simulated", job_text=JOB_TEXT):
+        workers = [build_row("workers", rank=i, threads=1) for i in range(3)]
+        given = {"job_text": job_text, "kind": kind, "environment": {}, "workers": workers}
+        with RecordWriter(tmp_path / name, **given) as writer:
+            first = 0
+            for stream in streams:
+                rows = build_stream(first, **stream)
+                writer.extend(*rows)
+                first += len(rows[0])
+        return tmp_path / name
+
+    return write_record
+
+
 @pytest.fixture
 def jobs():
     """Ten jobs of either variant after a warm-up each: one-shot takes 40 ms, layers 10 and 50."""

@@ -1,0 +1,280 @@
+"""The figures of streams: delays and success against what was varied, beside the lower bounds.
+
+What was simulated is drawn as lines (or bars), what was measured as points with 95 % intervals, so
+that a record of either kind can be laid over the other.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hpcrefine.record.reader import Record
+from hpcrefine.report.statistics import known
+from hpcrefine.report.streams import KEYS, Row, Streams, group
+from hpcrefine.report.style import COLOURS, LINES, MARKERS, ONESHOT, canvas, legend
+
+BOUND = "lower bound of the mean\n(M/D/1, workers pooled)"
+_POINTS = 24  # of a measured distribution
+_OMEGA = r"redundancy ratio $\Omega$ (coded tasks / tasks needed)"
+_DASHED = (0, (4, 3))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A record of streams and its table."""
+
+    record: Record
+    table: Streams
+
+    @property
+    def measured(self) -> bool:
+        """Whether it is to be drawn as points."""
+        return self.table.kind == "measured"
+
+
+def varied(sources: Iterable[Source]) -> tuple[str, ...]:
+    """Return which of the settings of streams differ within a record."""
+    tables = [source.table for source in sources]
+    return tuple(
+        key
+        for key in KEYS
+        if any(len({repr(getattr(row, key)) for row in table.rows}) > 1 for table in tables)
+    )
+
+
+def draw(sources: Sequence[Source]) -> Iterator[tuple[str, Figure]]:
+    """Yield the figures of records that belong together, each with the end of its file's name.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        One or more, in which the same settings differ.
+    """
+    keys = varied(sources)
+    timed = any(not math.isnan(row.deadline) for source in sources for row in source.table.rows)
+    if "deadline" in keys:
+        yield "success", success(sources, "deadline")
+    elif "redundancy" in keys and timed:
+        yield "success", success(sources, "redundancy")
+    elif "redundancy" in keys:
+        yield "delay", delay(sources)
+    elif "split" in keys:
+        yield "splits", splits(sources)
+    else:
+        yield "distribution", distribution(sources)
+
+
+def delay(sources: Sequence[Source]) -> Figure:
+    """Draw mean delays against the redundancy ratio."""
+    figure, (axes,) = canvas(_title(sources))
+    for source in sources:
+        for look, rows in _series(source, sources, "redundancy"):
+            x = np.array([row.redundancy for row in rows])
+            y = np.array([row.delay.value for row in rows])
+            half = np.array([row.delay.half for row in rows])
+            _curve(axes, source, look, x, y, (half, half))
+            _bound(axes, look, x, [row.bound for row in rows])
+    axes.plot([], [], color="#555555", ls=_DASHED, lw=1.0, label=BOUND)
+    axes.set_xlabel(_OMEGA)
+    axes.set_ylabel("mean delay, arrival to resolution [s]")
+    axes.set_ylim(bottom=0)
+    legend(axes)
+    return figure
+
+
+def success(sources: Sequence[Source], key: str) -> Figure:
+    """Draw success rates against the deadline or the redundancy ratio."""
+    deadlines = sorted({row.deadline for source in sources for row in source.table.rows})
+    at = f", deadline {deadlines[0]:g} s" if len(deadlines) == 1 else ""
+    figure, (axes,) = canvas(_title(sources) + at)
+    for source in sources:
+        for look, rows in _series(source, sources, key):
+            x = np.array([getattr(row, key) for row in rows])
+            y = np.array([row.success for row in rows])
+            low = y - [row.success_low for row in rows]
+            high = [row.success_high for row in rows] - y
+            _curve(axes, source, look, x, y, (low, high))
+    axes.set_xlabel("deadline [s]" if key == "deadline" else _OMEGA)
+    axes.set_ylabel("share of jobs with the resolution in time")
+    lowest = min(row.success for source in sources for row in source.table.rows)
+    axes.set_ylim(0 if lowest < 0.5 else math.floor(20 * lowest - 0.5) / 20, 1.005)
+    legend(axes)
+    return figure
+
+
+def splits(sources: Sequence[Source]) -> Figure:
+    """Draw the mean delays of load splits beside each other."""
+    names = list(dict.fromkeys(row.split for source in sources for row in source.table.rows))
+    looks = {
+        look.label: rows for source in sources for look, rows in _series(source, sources, "split")
+    }
+    figure, (axes,) = canvas(_title(sources))
+    width = 0.8 / len(names)
+    barred = [source for source in sources if not source.measured] or sources[:1]
+    for source in sources:
+        for place, (look, rows) in enumerate(_series(source, sources, "split")):
+            for row in rows:
+                number = names.index(row.split)
+                x = place + (number - (len(names) - 1) / 2) * width
+                label, colour = row.split, COLOURS[number % len(COLOURS)]
+                if source in barred:
+                    axes.bar(x, row.delay.value, 0.9 * width, color=colour, label=label)
+                    kind: dict[str, Any] = {"fmt": "none"}
+                else:
+                    kind = {"fmt": "o", "label": "measured", "markerfacecolor": "white"}
+                axes.errorbar(
+                    x, row.delay.value, _finite(row.delay.half), color="#333333", capsize=3, **kind
+                )
+            axes.hlines(
+                rows[0].bound, place - 0.45, place + 0.45, "#333333", "dashed", lw=1.2, label=BOUND
+            )
+            del look
+    axes.set_xticks(range(len(looks)), looks)
+    axes.grid(False, axis="x")
+    axes.set_ylabel("mean delay, arrival to resolution [s]")
+    axes.set_ylim(bottom=0)
+    legend(axes)
+    return figure
+
+
+def distribution(sources: Sequence[Source]) -> Figure:
+    """Draw which share of jobs has a resolution how long after its arrival."""
+    figure, (axes,) = canvas(_title(sources))
+    longest = 0.0
+    for source in sources:
+        rows = {(*_settings(row), row.layer): row for row in source.table.rows}
+        looks = {id(rows[0]): look for look, rows in _series(source, sources, "")}
+        for streams in group(source.record):
+            for layer in range(streams.layers.shape[1]):
+                row = rows[(*map(repr, streams.settings), layer)]
+                look = looks[id(row)]
+                delays = np.sort(known(streams.layers["delay"][:, layer]))
+                shares = np.arange(1, len(delays) + 1) / row.jobs
+                longest = max(longest, row.p99)
+                few = np.linspace(0, len(delays) - 1, _POINTS if source.measured else 1000)
+                at = np.unique(few.astype(np.int64)) if len(delays) else np.empty(0, np.int64)
+                _curve(axes, source, look, delays[at], shares[at], None)
+                mean = row.delay.value
+                below = np.searchsorted(delays, mean) / row.jobs
+                axes.plot(mean, below, "|", color=look.colour, ms=11, mew=2, zorder=4)
+                axes.axvline(row.bound, color=look.colour, ls=_DASHED, lw=1.0, zorder=1)
+    axes.plot([], [], "|", color="#555555", ms=11, mew=2, label="mean")
+    axes.plot([], [], color="#555555", ls=_DASHED, lw=1.0, label=BOUND)
+    axes.set_xlim(0, 1.05 * longest or None)
+    axes.set_ylim(0, 1.005)
+    axes.set_xlabel("delay, arrival to resolution [s]")
+    axes.set_ylabel("share of jobs that have the resolution")
+    legend(axes)
+    return figure
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How a series is drawn."""
+
+    label: str
+    colour: str
+    marker: str
+    line: object
+    layer: int
+    oneshot: bool
+
+
+def _title(sources: Sequence[Source]) -> str:
+    return ", ".join(dict.fromkeys(source.table.name or source.table.file for source in sources))
+
+
+def _settings(row: Row) -> tuple[str, ...]:
+    return tuple(repr(getattr(row, key)) for key in KEYS)
+
+
+def _series(
+    source: Source, sources: Sequence[Source], along: str
+) -> Iterator[tuple[_Look, list[Row]]]:
+    """Yield the rows of a source that differ in one setting alone, and how to draw them."""
+    apart = [key for key in varied(sources) if key not in (along, "variant")]
+    everything = [row for each in sources for row in each.table.rows]
+    variants = list(dict.fromkeys(r.variant for r in everything if r.variant != "oneshot"))
+    others = list(dict.fromkeys(tuple(repr(getattr(r, k)) for k in apart) for r in everything))
+    both = len({each.measured for each in sources}) > 1
+    series: dict[tuple[str, int, tuple[str, ...]], list[Row]] = {}
+    for row in source.table.rows:
+        other = tuple(repr(getattr(row, key)) for key in apart)
+        series.setdefault((row.variant, row.layer, other), []).append(row)
+    for (variant, layer, other), rows in series.items():
+        oneshot = variant == "oneshot"
+        parts = ["one-shot" if oneshot else f"resolution {layer}"]
+        parts += [variant] if len(variants) > 1 and not oneshot else []
+        parts += [_said(key, rows[0]) for key in apart]
+        parts += ["measured" if source.measured else "simulated"] if both else []
+        place = others.index(other) + (0 if oneshot else variants.index(variant))
+        yield (
+            _Look(
+                label=", ".join(parts),
+                colour=ONESHOT if oneshot else COLOURS[layer % len(COLOURS)],
+                marker=MARKERS[place % len(MARKERS)],
+                line=LINES[place % len(LINES)],
+                layer=layer,
+                oneshot=oneshot,
+            ),
+            rows,
+        )
+
+
+def _said(key: str, row: Row) -> str:
+    value = getattr(row, key)
+    said: dict[str, Callable[[], str]] = {
+        "split": lambda: f"{value}",
+        "redundancy": lambda: rf"$\Omega$ = {value:g}",
+        "deadline": lambda: f"deadline {value:g} s",
+        "stragglers": lambda: f"{value} stragglers",
+    }
+    return said[key]()
+
+
+def _curve(
+    axes: Axes,
+    source: Source,
+    look: _Look,
+    x: np.ndarray,
+    y: np.ndarray,
+    interval: tuple[object, object] | None,
+) -> None:
+    """Draw a series: points with intervals if it was measured, a line with a band if simulated."""
+    low, high = (np.nan_to_num(np.asarray(side)) for side in interval or (0 * y, 0 * y))
+    if source.measured:
+        face = "white" if look.oneshot else look.colour
+        bars = np.stack([np.maximum(low, 0), np.maximum(high, 0)])
+        axes.errorbar(
+            *(x, y, bars if interval else None),
+            fmt=look.marker,
+            color=look.colour,
+            markerfacecolor=face,
+            capsize=2,
+            elinewidth=1,
+            label=look.label,
+            zorder=3,
+        )
+        return
+    # Where lines meet, as one-shot and the last resolution do, the coarser one lies on a wider one.
+    width, weight, above = 1.5 + 0.8 * min(look.layer, 4), 1.0, 2 + 1 / (1 + look.layer)
+    if look.oneshot:
+        width, weight, above = 6.0, 0.35, 1.5
+    line: dict[str, Any] = {"ls": look.line, "lw": width, "alpha": weight, "zorder": above}
+    axes.plot(x, y, color=look.colour, label=look.label, **line)
+    if interval:
+        axes.fill_between(x, y - low, y + high, color=look.colour, alpha=0.15, lw=0, zorder=1)
+
+
+def _bound(axes: Axes, look: _Look, x: np.ndarray, bounds: Sequence[float]) -> None:
+    finite = np.where(np.isfinite(bounds), bounds, np.nan)
+    axes.plot(x, finite, color=look.colour, ls=_DASHED, lw=1.0, zorder=1)
+
+
+def _finite(value: float) -> float:
+    return 0.0 if math.isnan(value) else value

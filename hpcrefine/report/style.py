@@ -1,0 +1,75 @@
+"""How figures look: colours that everyone can tell apart, legends beside the data, files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hpcrefine.errors import InputError
+
+# Okabe and Ito, "Color Universal Design", 2008: distinct in all common kinds of colour blindness.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
+ONESHOT = "#000000"
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+FORMATS = ("png", "svg")
+
+_SETTINGS: dict[str, Any] = {
+    "figure.dpi": 100,
+    "savefig.dpi": 160,
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "svg.hashsalt": "hpcrefine",  # the same figure gives the same file
+}
+
+
+def canvas(title: str, panels: int = 1) -> tuple[Figure, Sequence[Axes]]:
+    """Return a figure and its axes, side by side."""
+    with matplotlib.rc_context(_SETTINGS):
+        figure = Figure(figsize=(4.4 + 3.2 * panels, 4.4), layout="constrained")
+        axes = figure.subplots(1, panels, squeeze=False, sharey=True)[0]
+        axes[0].set_title(title, pad=10)
+    return figure, list(axes)
+
+
+def legend(axes: Axes) -> None:
+    """Put the legend to the right of the data, without doubles."""
+    handles, labels = axes.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    with matplotlib.rc_context(_SETTINGS):
+        axes.legend(once.values(), once.keys(), loc="upper left", bbox_to_anchor=(1.01, 1.0))
+
+
+def save(figure: Figure, directory: Path, name: str) -> list[Path]:
+    """Write a figure in all formats; return the files.
+
+    Raises
+    ------
+    InputError
+        If they cannot be written there.
+    """
+    targets = [directory / f"{name}.{form}" for form in FORMATS]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with matplotlib.rc_context(_SETTINGS):
+            for target in targets:
+                undated = {"Date": None} if target.suffix == ".svg" else None
+                figure.savefig(target, metadata=undated)
+    except OSError as error:
+        raise InputError(f"{directory}: cannot write figures: {error}") from error
+    return targets
