@@ -222,7 +222,11 @@ def timed(job: Path, *overrides: str) -> tuple[float, float]:
         if child.returncode != 0:
             raise RuntimeError(f"{' '.join(command)}: exit code {child.returncode}")
         size = record.stat().st_size / 2**20
-    print(f"{job.name}: {seconds:.1f} s, peak {usage.ru_maxrss / 2**20:.2f} GiB, {size:.0f} MiB")
+    busy = usage.ru_utime + usage.ru_stime
+    print(
+        f"{job.name}: {seconds:.1f} s, {busy:.1f} s of them computing; "
+        f"memory {usage.ru_maxrss / 2**20:.2f} GiB at most, record {size:.0f} MiB"
+    )
     return seconds, usage.ru_maxrss / 2**20
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hpcrefine.job import Job
 
 _THREADS_KEY = "kernel.threads"
+_MOST_REPORTED = 300_000  # simulated jobs: tables of more take longer than to simulate them
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -270,6 +271,8 @@ def _threads_asked_for(path: str, overrides: Sequence[str]) -> int | None:
 
 
 def _simulate(options: argparse.Namespace) -> int:
+    if launch.under_mpi():
+        raise InputError("simulate: found mpiexec or srun, expected a call without: it has no ranks")
     launch.prepare_process()
     from hpcrefine.jobfile import load
     from hpcrefine.progress import Progress
@@ -282,8 +285,11 @@ def _simulate(options: argparse.Namespace) -> int:
     workers = count_workers(job, options.ranks, launch.default_ranks(), calibration)
     simulation = Simulation(job, workers, calibration)
     output = _output(job, options)
-    record(simulation, output, Progress(job.job.name))
-    print(report([output.path]), end="", flush=True)
+    jobs = record(simulation, output, Progress(job.job.name))
+    if jobs > _MOST_REPORTED:
+        print(f"{output.path}: {jobs} jobs; hpcrefine report {output.path} makes tables of them")
+    else:
+        print(report([output.path]), end="", flush=True)
     return 0
 
 

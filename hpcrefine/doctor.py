@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -17,6 +18,15 @@ from hpcrefine.record import environment
 
 _SPEED_SHAPE = (512, 1024, 512)
 _LINE = "{mark} {topic:<10} {text}"
+_NEXT = "auto takes the next kernel"
+
+
+class Mark(StrEnum):
+    """What a finding means: all is well, runs work but more slowly, or they do not work."""
+
+    OK = "ok"
+    SLOWER = "--"
+    BROKEN = "!!"
 
 
 @dataclass(frozen=True)
@@ -25,10 +35,15 @@ class Finding:
 
     topic: str
     text: str
-    broken: bool = False
+    mark: Mark = Mark.OK
+
+    @property
+    def broken(self) -> bool:
+        """Whether runs do not work because of it."""
+        return self.mark is Mark.BROKEN
 
     def __str__(self) -> str:
-        return _LINE.format(mark="!!" if self.broken else "ok", topic=self.topic, text=self.text)
+        return _LINE.format(mark=self.mark, topic=self.topic, text=self.text)
 
 
 def examine(ranks: int) -> int:
@@ -37,7 +52,7 @@ def examine(ranks: int) -> int:
     Returns
     -------
     int
-        0 if all works, 1 if something is broken.
+        0 if runs work, though maybe not as fast as they could; 1 if something is broken.
     """
     launch.check_ranks(ranks)
     broken = False
@@ -47,12 +62,12 @@ def examine(ranks: int) -> int:
     try:
         launcher = launch.find_launcher()
     except InputError as error:
-        print(Finding("mpiexec", str(error), broken=True))
+        print(Finding("mpiexec", str(error), Mark.BROKEN))
         return 1
     print(Finding("mpiexec", f"{launcher.path}: {launcher.version}"), flush=True)
     code = launch.start(ranks, ["doctor"]).code
     if code:
-        print(Finding("ranks", f"{ranks} ranks did not come up (exit code {code})", broken=True))
+        print(Finding("ranks", f"{ranks} ranks did not come up (exit code {code})", Mark.BROKEN))
     return int(broken or code != 0)
 
 
@@ -77,7 +92,9 @@ def examine_rank() -> int:
         error = float(np.abs(resolutions[-1].value - a @ a.T).max())
         right = error <= resolutions[-1].error_bound
         text = f"{len(resolutions)} resolutions on {len(rows)} workers, error within its bound"
-        print(Finding("product", text if right else f"error {error} above its bound", not right))
+        if not right:
+            text = f"error {error} above its bound"
+        print(Finding("product", text, Mark.OK if right else Mark.BROKEN))
     return 0 if right else 1
 
 
@@ -112,17 +129,27 @@ def _findings() -> Iterator[Finding]:
     yield _slurm()
 
 
-def _kernels() -> Iterator[Finding]:
-    for name, make in KERNELS.items():
+def _kernels() -> list[Finding]:
+    """Examine each kernel; an inexact one is broken if none of those it gives way to is exact."""
+    found: list[Finding] = []
+    another = False
+    for name, make in reversed(KERNELS.items()):
         try:
             kernel = make(None)
         except InputError as error:
-            yield Finding(name, f"{error} (auto takes the next kernel)")
+            found.append(Finding(name, f"{error} ({_NEXT})"))
             continue
         reason = check_exactness(kernel)
-        speed = "" if reason else f", {_speed(kernel):.0f} Gop/s a thread team"
-        where = getattr(kernel, "library", "BLAS")
-        yield Finding(name, reason or f"exact on worst-case digits{speed} ({where})", bool(reason))
+        if not reason:
+            where = getattr(kernel, "library", "BLAS")
+            speed = f"{_speed(kernel):.0f} Gop/s a thread team"
+            found.append(Finding(name, f"exact on worst-case digits, {speed} ({where})"))
+        elif another:
+            found.append(Finding(name, f"{reason} ({_NEXT})", Mark.SLOWER))
+        else:
+            found.append(Finding(name, reason, Mark.BROKEN))
+        another |= not reason
+    return found[::-1]
 
 
 def _speed(kernel: Kernel) -> float:

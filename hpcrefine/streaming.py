@@ -2,17 +2,21 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hpcrefine import operands
 from hpcrefine.conditions import Conditions
-from hpcrefine.errors import InputError
+from hpcrefine.errors import InputError, LostError
 from hpcrefine.job import Job
 from hpcrefine.measuring import options
 from hpcrefine.record.writer import RecordWriter
 from hpcrefine.resolution.digits import Array
 from hpcrefine.schedule.arrivals import mean_rate
-from hpcrefine.streamlog import Setting, StreamLog
+from hpcrefine.streamlog import Setting, StreamLog, write_lost
 from hpcrefine.turns import Turn, arrivals, generators, turns
 from hpcrefine.verify import spread
 
@@ -114,29 +118,49 @@ class Streaming:
         self._conditions.inject(turn)
         self._conditions.guard(turn)
         self._pool.estimate(self._job.schedule.forgetting, self._prior)
+        rate = mean_rate(times) if self._stream.rate is None else self._stream.rate
+        plan, now = self._plans[_kind(turn)], self._pool.clock()
+        if self._origin is None:
+            self._origin = now - self._elapsed
+        setting = Setting(
+            turn, first + begin, self._shape, plan, rate, now - self._origin, self._rows
+        )
+        times = times[begin:] - (times[begin] if begin else 0.0)
+        try:
+            return self._follow(setting, times, begin, writer, step)
+        except LostError as error:  # before the stream has begun
+            write_lost(setting, range(len(times)), self._dead(), writer)
+            return str(error)
+
+    def _follow(
+        self,
+        setting: Setting,
+        times: NDArray[np.float64],
+        begin: int,
+        writer: RecordWriter,
+        step: Callable[[int], None],
+    ) -> str:
+        turn = setting.turn
         with self._named(), self._left(turn) as left:
             pairs = operands.of_stream(self._job, self._a, self._b, begin)
             stream = self._pool.stream(
                 pairs if left is None else (b for _, b in pairs),
-                times[begin:] - (times[begin] if begin else 0.0),
+                times,
                 a=left,
                 deadline=turn.deadline,
                 policy=self._stream.policy,
                 oneshot=turn.code is None,
                 **self._options(turn, left),
             )
-            if self._origin is None:
-                self._origin = stream.origin - self._elapsed
-            setting = Setting(
-                turn,
-                first + begin,
-                self._shape,
-                self._plans[_kind(turn)],
-                mean_rate(times) if self._stream.rate is None else self._stream.rate,
-                stream.origin - self._origin,
-                self._rows,
+            origin = stream.origin - (self._origin or 0.0)
+            log = StreamLog(
+                self._job,
+                replace(setting, origin=origin),
+                stream,
+                self._conditions,
+                self._dead,
+                writer,
             )
-            log = StreamLog(self._job, setting, stream, self._conditions, self._dead, writer)
             loss = log.follow(step)
             self._pool.settle()
             log.write()

@@ -155,8 +155,9 @@ class StreamLog:
 
     def _write(self, job: "StreamedJob") -> None:
         setting, product = self._setting, job.product
-        number = setting.first + job.position
-        since = setting.origin
+        number, since = setting.first + job.position, setting.origin
+        if number in self._writer.finished:  # of a run before, which had not written all up to it
+            return
         row = job_row(
             number,
             setting.turn,
@@ -211,3 +212,34 @@ class StreamLog:
     @property
     def _layered(self) -> bool:
         return self._setting.turn.code is not None
+
+
+def write_lost(setting: Setting, positions: Iterable[int], dead: int, writer: RecordWriter) -> None:
+    """Write jobs that could not even arrive, since no worker is left.
+
+    Parameters
+    ----------
+    setting : Setting
+        What they have in common; its origin is when they were lost.
+    positions : iterable of int
+        Which jobs of the stream.
+    dead : int
+        Workers that are gone.
+    writer : RecordWriter
+        The record.
+    """
+    for position in positions:
+        number, when = setting.first + position, (setting.origin,) * 3
+        row = job_row(
+            number,
+            setting.turn,
+            setting.shape,
+            None,
+            when,
+            rate=setting.rate,
+            status="lost",
+            verdict="unchecked",
+            dead=dead,
+        )
+        if number not in writer.finished:
+            writer.append(row, skipped_layer_rows(number, setting.plan), [])

@@ -17,7 +17,7 @@ CASES = {
 }
 
 
-def test_every_comparison_runs_and_is_right(tmp_path):
+def test_every_comparison_runs_and_is_right(tmp_path, int8_fault):
     pytest.importorskip("threadpoolctl")
     pytest.importorskip("matplotlib")
     done = subprocess.run(
@@ -37,6 +37,13 @@ def test_every_comparison_runs_and_is_right(tmp_path):
         assert len(record.jobs)
         assert "wrong" not in record.jobs["verdict"]
         assert f"## {name}\n" in page
+    verdicts = {}
+    for row in records["machine-kernel"].jobs:
+        verdicts.setdefault(row["variant"], set()).add(row["verdict"])
+    assert verdicts["hpcrefine kernel"] == {"exact (sampled)"}
+    for name in ("raw oneDNN", "raw oneDNN, best shape"):
+        assert verdicts[name] == {"unchecked" if int8_fault else "exact (sampled)"}
+    assert (int8_fault in page) if int8_fault else ("timed only" not in page)
     if not dask:
         assert "dask_product: skipped" in page
     assert (tmp_path / "summary.svg").read_text().startswith("<?xml")

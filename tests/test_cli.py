@@ -200,8 +200,8 @@ def test_attributes(record):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", attributes["created"])
 
 
-def test_progress_is_plain_lines_on_stderr(finished, job):
-    lines = finished.stderr.splitlines()
+def test_progress_is_plain_lines_on_stderr(finished, job, unwarned):
+    lines = unwarned(finished.stderr).splitlines()
     shown = [re.fullmatch(PROGRESS, line) for line in lines]
     assert all(shown), finished.stderr
     assert [int(line[1]) for line in shown] == [1, 2, 3, 4, 5, 6]
@@ -272,7 +272,7 @@ def test_report_to_a_full_disk(folder, record, buffering):
     assert done.stderr == "hpcrefine: failed: [Errno 28] No space left on device\n"
 
 
-def test_under_mpiexec(tmp_path, record):
+def test_under_mpiexec(tmp_path, record, unwarned):
     """The ranks are the launcher's, whatever -n says; the seed gives the same order of jobs."""
     (tmp_path / "small.toml").write_text(JOB)
     launcher = find_launcher()
@@ -280,7 +280,8 @@ def test_under_mpiexec(tmp_path, record):
     env = {name: v for name, v in launcher.environment(3).items() if "HPCREFINE" not in name}
     done = call(*launcher.command(3, program), cwd=tmp_path, env=environment() | env)
     assert done.returncode == 0, done.stderr
-    assert [bool(re.fullmatch(PROGRESS, line)) for line in done.stderr.splitlines()] == [True] * 6
+    lines = unwarned(done.stderr).splitlines()
+    assert [bool(re.fullmatch(PROGRESS, line)) for line in lines] == [True] * 6
     assert done.stdout.startswith("x.h5: measured; 2 workers and the master;")
     again = read(tmp_path / "x.h5")
     assert again.complete
@@ -441,7 +442,7 @@ def test_a_job_that_is_lost_in_the_middle_keeps_what_was_delivered(tmp_path):
     assert {1, 2} == set(saved.events["rank"][saved.events["kind"] == "died"])
 
 
-def test_resume_under_mpiexec(tmp_path):
+def test_resume_under_mpiexec(tmp_path, unwarned):
     """A record cut off after its first jobs; the launcher's ranks go on with it."""
     done = run(tmp_path)
     with RecordWriter(
@@ -464,7 +465,8 @@ def test_resume_under_mpiexec(tmp_path):
     env = {name: v for name, v in launcher.environment(3).items() if "HPCREFINE" not in name}
     again = call(*launcher.command(3, program), cwd=tmp_path, env=environment() | env)
     assert again.returncode == 0, again.stderr
-    assert [line[:5] for line in again.stderr.splitlines()] == [f"[{n}/6]" for n in (3, 4, 5, 6)]
+    lines = unwarned(again.stderr).splitlines()
+    assert [line[:5] for line in lines] == [f"[{n}/6]" for n in (3, 4, 5, 6)]
     resumed = read(tmp_path / "cut.h5")
     assert resumed.complete
     for column in ("job", "variant", "repeat", "verdict"):

@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from hpcrefine import doctor as doctor_
+from hpcrefine import launch
+from hpcrefine.kernels import KERNELS
+from hpcrefine.kernels.blas import Float64Kernel
 from hpcrefine.launch import find_launcher
 
 
@@ -40,7 +44,7 @@ def findings(out):
     """Lines ``mark topic text`` as (mark, topic) to texts."""
     table = {}
     for line in out.splitlines():
-        mark, topic, text = re.fullmatch(r"(ok|!!) (\S+) +(\S.*)", line).groups()
+        mark, topic, text = re.fullmatch(r"(ok|--|!!) (\S+) +(\S.*)", line).groups()
         table.setdefault((mark, topic), []).append(text)
     return table
 
@@ -50,10 +54,12 @@ def healthy():
     return doctor("-n", "4")
 
 
-def test_all_is_well_here(healthy):
+def test_all_is_well_here(healthy, int8_fault):
     code, found, err = healthy
     assert (code, err) == (0, "")
-    assert {mark for mark, _ in found} == {"ok"}
+    notes = {place: texts for place, texts in found.items() if place[0] != "ok"}
+    slower = {("--", "int8"): [f"{int8_fault} (auto takes the next kernel)"]}
+    assert notes == (slower if int8_fault else {})
 
 
 def test_it_says_what_it_looked_at(healthy):
@@ -79,6 +85,43 @@ def test_every_worker_says_what_it_is(healthy):
     assert [re.fullmatch(pattern, text)[1] for text in workers] == ["1", "2", "3"]
     product = "3 resolutions on 3 workers, error within its bound"
     assert found["ok", "product"] == [product]
+
+
+class Wrong(Float64Kernel):
+    """Wrong by 1."""
+
+    def product(self, a, b):
+        return super().product(a, b) + 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "marks", "expected"),
+    [
+        ((), ("ok", "ok", "ok"), 0),
+        (("int8",), ("--", "ok", "ok"), 0),
+        (("int8", "float32"), ("--", "--", "ok"), 0),
+        (("float64",), ("ok", "ok", "!!"), 1),
+        (("int8", "float32", "float64"), ("!!", "!!", "!!"), 1),
+    ],
+    ids=lambda given: "-".join(given) or "none" if isinstance(given, tuple) else None,
+)
+def test_an_inexact_kernel_is_broken_if_none_takes_its_place(
+    monkeypatch, capsys, wrong, marks, expected
+):
+    for name in KERNELS:
+        kernel = Wrong() if name in wrong else Float64Kernel()
+        monkeypatch.setitem(KERNELS, name, lambda library, kernel=kernel: kernel)
+    monkeypatch.setattr(launch, "prepare_process", lambda: 1)
+    monkeypatch.setattr(launch, "start", lambda ranks, words: launch.Ending(0, False, False))
+    assert doctor_.examine(3) == expected
+    found = findings(capsys.readouterr().out)
+    assert {(mark, name) for mark, name in found if name in KERNELS} == set(
+        zip(marks, KERNELS, strict=True)
+    )
+    for mark, name in zip(marks, KERNELS, strict=True):
+        (text,) = found[mark, name]
+        assert ("is not exact here" in text) == (mark != "ok")
+        assert ("auto takes the next kernel" in text) == (mark == "--")
 
 
 MEMORY = (

@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hpcrefine.errors import InputError
 from hpcrefine.experiment import default_output
 from hpcrefine.jobfile import load
 from hpcrefine.operands import load_pair
-from hpcrefine.turns import Turn, turns
+from hpcrefine.turns import Turn, arrivals, turns
+
+STREAM = {"stream_jobs": 6, "stream_rate": 2.0}
 
 
 @pytest.fixture
@@ -28,7 +31,8 @@ def variants(job):
 def test_warmups_first_then_every_variant_of_every_repeat(job):
     given = job(job_warmups=3, job_repeats=40)
     plan, variants = turns(given), (("layered", given.code), ("oneshot", None))
-    assert plan[:6] == [Turn(*v, 0, r, True) for r in range(3) for v in variants]
+    kept = ("uniform", None, 0)  # split, deadline, stragglers
+    assert plan[:6] == [Turn(*v, *kept, r, True) for r in range(3) for v in variants]
     assert len(plan) == (3 + 40) * 2
     for repeat in range(40):
         pair = plan[6 + 2 * repeat : 8 + 2 * repeat]
@@ -62,7 +66,8 @@ def test_the_order_draws_nothing_from_the_operands(job):
 
 def test_without_baseline(job):
     given = job(baseline_oneshot="false", job_warmups=0, job_repeats=3)
-    assert turns(given) == [Turn("layered", given.code, 0, r, False) for r in range(3)]
+    expected = [Turn("layered", given.code, "uniform", None, 0, r, False) for r in range(3)]
+    assert turns(given) == expected
 
 
 def test_every_code_that_is_compared_meets_every_number_of_stragglers(job):
@@ -85,6 +90,161 @@ def test_every_code_that_is_compared_meets_every_number_of_stragglers(job):
 def test_a_plain_job_meets_the_stragglers_of_its_faults(job):
     plan = turns(job(faults_stragglers=1))
     assert {(turn.variant, turn.stragglers) for turn in plan} == {("layered", 1), ("oneshot", 1)}
+
+
+def met(turns):
+    """What turns meet, apart from the number of the repeat."""
+    return [(t.variant, t.code, t.split, t.deadline, t.stragglers) for t in turns]
+
+
+def check_every_repeat(plan, every, warmups, repeats):
+    """Warm-ups in order, then each repeat's in any; all of them meet everything once."""
+    size = len(every)
+    assert plan[:size] == [Turn(*kind, 0, True) for kind in every]
+    assert len(plan) == size * (warmups + repeats)
+    orders = set()
+    for number in range(warmups + repeats):
+        part = plan[size * number : size * (number + 1)]
+        assert sorted(met(part), key=str) == sorted(every, key=str)
+        of_repeats = number >= warmups
+        repeat = number - warmups * of_repeats
+        assert {(turn.repeat, turn.warmup) for turn in part} == {(repeat, not of_repeats)}
+        orders.add(str(met(part)) if of_repeats else "")
+    assert len(orders) > 2  # that of the warm-ups is ""
+
+
+def test_split_and_deadline_are_those_of_the_job(job):
+    given = job(schedule_split='"dynamic"', stream_deadline=0.5, **STREAM)
+    found = {(turn.variant, turn.split, turn.deadline) for turn in turns(given)}
+    assert found == {("layered", "dynamic", 0.5), ("oneshot", "dynamic", 0.5)}
+
+
+def test_every_split_that_is_compared_is_met_instead_of_the_schedule_s(job):
+    given = job(compare_splits='["optimal", "dynamic"]', schedule_split='"uniform"', job_repeats=20)
+    every = [
+        (label, code, split, None, 0)
+        for label, code in (("layered", given.code), ("oneshot", None))
+        for split in ("optimal", "dynamic")
+    ]
+    check_every_repeat(turns(given), every, warmups=1, repeats=20)
+
+
+def test_every_code_meets_every_redundancy_that_is_compared(job):
+    given = job(
+        code_scheme='"mds"',
+        code_tasks=4,
+        compare_redundancies="[1.25, 1.5, 2.0]",
+        job_repeats=20,
+    )
+    assert [code.redundancy for _, code in given.codes] == [1.25, 1.5, 2.0]
+    assert {label for label, _ in given.codes} == {"layered"}
+    every = [("layered", code, "uniform", None, 0) for _, code in given.codes]
+    every.append(("oneshot", None, "uniform", None, 0))  # once: it has no redundancy
+    check_every_repeat(turns(given), every, warmups=1, repeats=20)
+
+
+def test_every_deadline_that_is_compared_is_met_instead_of_the_stream_s(job):
+    given = job(compare_deadlines="[0.1, 0.4]", stream_deadline=9.0, job_repeats=20, **STREAM)
+    every = [
+        (label, code, "uniform", deadline, 0)
+        for label, code in (("layered", given.code), ("oneshot", None))
+        for deadline in (0.1, 0.4)
+    ]
+    check_every_repeat(turns(given), every, warmups=1, repeats=20)
+
+
+def test_deadlines_are_compared_in_streams_only(job):
+    with pytest.raises(InputError, match=r"\[compare\] deadlines.*without \[stream\]"):
+        job(compare_deadlines="[0.1, 0.4]")
+
+
+def test_all_that_is_compared_at_once(job):
+    given = job(
+        compare_codes='[{scheme = "mds"}, {scheme = "polynomial"}]',
+        compare_redundancies="[1.5, 2.0]",
+        compare_splits='["uniform", "dynamic"]',
+        compare_deadlines="[0.1, 0.4]",
+        compare_stragglers="[0, 1]",
+        code_scheme='"mds"',
+        code_tasks=4,
+        job_repeats=3,
+        **STREAM,
+    )
+    kinds = [*given.codes, ("oneshot", None)]
+    assert [(label, code and code.redundancy) for label, code in kinds] == [
+        *(("mds", 1.5), ("mds", 2.0), ("polynomial", 1.5), ("polynomial", 2.0)),
+        ("oneshot", None),
+    ]
+    every = [
+        (label, code, split, deadline, slow)
+        for label, code in kinds
+        for split in ("uniform", "dynamic")
+        for deadline in (0.1, 0.4)
+        for slow in (0, 1)
+    ]
+    check_every_repeat(turns(given), every, warmups=1, repeats=3)
+
+
+def test_a_coded_baseline_is_each_code_in_one_piece(job):
+    given = job(
+        baseline_coded="true",
+        code_scheme='"mds"',
+        code_tasks=4,
+        compare_redundancies="[1.5, 2.0]",
+        job_repeats=20,
+    )
+    every = [
+        (label, code, "uniform", None, 0)
+        for label in ("layered", "oneshot")
+        for _, code in given.codes
+    ]
+    plan = turns(given)
+    check_every_repeat(plan, every, warmups=1, repeats=20)
+    assert all(turn.whole == (turn.variant == "oneshot") for turn in plan)
+
+
+def test_a_coded_baseline_is_one_without_oneshot(job):
+    given = job(baseline_coded="true", baseline_oneshot="false")
+    assert {turn.variant for turn in turns(given)} == {"layered"}
+
+
+def test_arrivals_are_the_seed_s_and_the_repeat_s(job):
+    given = job(**STREAM)
+    first = arrivals(given, 0)
+    assert first.shape == (6,)
+    assert np.all(np.diff(first) > 0)
+    assert np.array_equal(arrivals(job(**STREAM), 0), first)
+    assert not np.array_equal(arrivals(given, 1), first)
+    assert not np.array_equal(arrivals(job(job_seed=9, **STREAM), 0), first)
+    shared = np.random.default_rng(given.job.seed).spawn(5)[3].spawn(3)[2]
+    assert np.array_equal(arrivals(given, 2), np.cumsum(shared.exponential(0.5, 6)))
+
+
+def test_arrivals_do_not_depend_on_variants_nor_on_what_was_drawn_before(job):
+    """So all variants of a repeat meet the same ones, in whatever order."""
+    plain = job(**STREAM)
+    alone = arrivals(plain, 3)
+    other = job(
+        compare_splits='["optimal", "dynamic"]',
+        compare_deadlines="[0.1, 0.4]",
+        baseline_oneshot="false",
+        **STREAM,
+    )
+    turns(other)
+    load_pair(other)
+    arrivals(other, 7)
+    assert np.array_equal(arrivals(other, 3), alone)
+
+
+def test_periodic_arrivals_are_the_same_in_every_repeat(job):
+    given = job(stream_arrivals='"periodic"', **STREAM)
+    for repeat in range(3):
+        assert arrivals(given, repeat).tolist() == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
+
+
+def test_there_are_no_arrivals_without_a_stream(job):
+    with pytest.raises(InputError, match=r"cosine.toml: found no \[stream\]"):
+        arrivals(job(), 0)
 
 
 def test_default_output(job):

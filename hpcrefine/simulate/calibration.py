@@ -170,7 +170,7 @@ class Calibration:
         return Costs(
             _communication(log, self.workers),
             _mean(decode[np.isin(self._layers["job"], jobs["job"])]),
-            _purge(log),
+            _purge(self._log(jobs[jobs["status"] == "done"])),
         )
 
     def _log(self, jobs: Rows) -> "Log":
@@ -238,16 +238,22 @@ def _communication(log: Log, workers: int) -> Floats:
 
 
 def _purge(log: Log) -> float:
-    """Return how long workers go on with what they have left of a unit that is recovered.
+    """Return how long workers go on with what they have left of a unit once it is recovered.
 
     In a time w a worker that does one task after the other begins w / mean of them: those that
-    were begun after the recovery, over the chances that there were, give w.
+    were begun after the recovery, over the chances that there were, give w. Left out is whoever
+    brought the recovery about: it begins another task then, however short the time. All units have
+    to be recovered.
     """
     _, unit = np.unique(np.stack([log.job, log.unit]), axis=1, return_inverse=True)
     recovered = np.full(unit.max(initial=-1) + 1, -np.inf)
     np.maximum.at(recovered, unit[log.used], log.received[log.used])
-    late = log.computed & (log.received - log.seconds > recovered[unit])
-    left = late | ~log.computed
+    last = log.used & (log.received == recovered[unit])
+    who = np.full(len(recovered), -1)
+    who[unit[last]] = log.worker[last]
+    others = log.worker != who[unit]
+    late = log.computed & others & (log.received - log.seconds > recovered[unit])
+    left = late | (~log.computed & others)
     chances = np.unique(np.stack([unit[left], log.worker[left]]), axis=1)[1]
     means = {each: _mean(log.seconds[log.worker == each]) for each in set(chances.tolist())}
     pace = sum(1 / means[each] for each in chances.tolist() if means[each] > 0)

@@ -69,13 +69,25 @@ def serve(terms: Terms, ready: Floats, overhead: float = 0.0) -> Served:
     if terms.policy == "strict":
         return _strict(arrivals, ready, deadline, overhead)
     following = np.append(arrivals[1:], math.inf)
-    start = np.array(_starts(arrivals, ready[:, -1], deadline, overhead))
+    service = ready[:, -1]
+    if terms.deadline is None:
+        start = _all_starts(arrivals, service + overhead)
+    else:
+        start = np.array(_starts(arrivals, service, deadline, overhead))
     done = start[:, None] + ready
     late = (ready > deadline) & (following[:, None] < done)
     released = ~late
     stopped = late.any(axis=1)
     at = np.where(stopped, late.argmax(axis=1), ready.shape[1] - 1)
     return Served(start, np.take_along_axis(done, at[:, None], axis=1)[:, 0], released)
+
+
+def _all_starts(arrivals: Floats, service: Floats) -> Floats:
+    """Return when jobs start that all come to their end: Lindley's recursion, unrolled."""
+    before = np.zeros_like(service)
+    np.cumsum(service[:-1], out=before[1:])
+    start = before + np.maximum.accumulate(arrivals - before)
+    return np.asarray(np.maximum(start, arrivals))
 
 
 def _starts(arrivals: Floats, service: Floats, deadline: float, overhead: float) -> list[float]:

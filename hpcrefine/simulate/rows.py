@@ -1,7 +1,8 @@
 """Rows of the record's tables, whole streams at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,12 +67,8 @@ class Stream:
     def jobs(self) -> Rows:
         """Return the rows of the table ``jobs``."""
         turn, outcome = self.turn, self.outcome
-        rows = np.zeros(len(self), schema.dtype("jobs"))
-        rows["job"] = self.first + np.arange(len(self))
-        rows["arrival"], rows["start"], rows["end"] = self.arrivals, outcome.start, outcome.end
-        rows["status"] = np.where(outcome.released.all(axis=1), b"done", b"stopped")
         n, k, p = self.shape or (0, 0, 0)
-        for name, value in {
+        alike = {
             "variant": turn.variant.encode(),
             "repeat": turn.repeat,
             **{"n": n, "k": k, "p": p},
@@ -82,35 +79,36 @@ class Stream:
             "split": turn.split.encode(),
             "redundancy": turn.code.redundancy if turn.code else 1.0,
             "rate": self.rate,
-        }.items():
-            rows[name] = value
-        return rows
+        }
+        different = {
+            "job": self.first + np.arange(len(self)),
+            **{"arrival": self.arrivals, "start": outcome.start, "end": outcome.end},
+            "status": np.where(outcome.released.all(axis=1), b"done", b"stopped"),
+        }
+        return _filled("jobs", (len(self),), alike, different)
 
     def layers(self) -> Rows:
         """Return the rows of the table ``layers``, one for each layer of each job."""
         workload, outcome = self.workload, self.outcome
-        rows = np.zeros(outcome.ready.shape, schema.dtype("layers"))
         ready = np.where(outcome.released, outcome.ready, np.nan)
         products = workload.minijobs * workload.costs.sum()
         errors = ("error_bound", "relative_bound", "error_measured")
-        unknown = (*errors, *schema.PHASES, "decoding", "checking")
-        for name, value in {
-            "job": self.first + np.arange(len(self))[:, None],
+        alike = {
             "layer": np.arange(outcome.ready.shape[1]),
             "minijobs": 0 if workload.floating else workload.minijobs,
             "digit_products": np.nan if workload.floating else products,
             "share": workload.share,
-            "ready": ready,
-            "delay": self._since_arrival(ready),
-            **dict.fromkeys(unknown, np.nan),
-            "tasks_used": outcome.used,
-            "tasks_late": outcome.late,
+            **dict.fromkeys((*errors, *schema.PHASES, "decoding", "checking"), np.nan),
+        }
+        different = {
+            "job": self.first + np.arange(len(self))[:, None],
+            **{"ready": ready, "delay": self._since_arrival(ready)},
+            **{"tasks_used": outcome.used, "tasks_late": outcome.late},
             "tasks_purged": outcome.purged,
             "met_deadline": outcome.released,
             "computed": np.nan if workload.floating else outcome.computed,
-        }.items():
-            rows[name] = value
-        return rows.reshape(-1)
+        }
+        return _filled("layers", outcome.ready.shape, alike, different).reshape(-1)
 
     def estimates(self) -> Rows:
         """Return the rows of the table ``estimates``: for each estimate, one a worker."""
@@ -125,6 +123,20 @@ class Stream:
 
     def _since_arrival(self, ready: Floats) -> Floats:
         return np.asarray(ready + (self.outcome.start - self.arrivals)[:, None])
+
+
+def _filled(
+    table: str, shape: tuple[int, ...], alike: Mapping[str, Any], different: Mapping[str, Any]
+) -> Rows:
+    """Return rows of a table: copies of those of one job, then the columns in which jobs differ."""
+    one = np.zeros(shape[1:], schema.dtype(table))
+    for name, value in alike.items():
+        one[name] = value
+    rows = np.empty(shape, one.dtype)
+    rows[...] = one
+    for name, value in different.items():
+        rows[name] = value
+    return rows
 
 
 def tables(streams: Sequence[Stream]) -> tuple[Rows, Rows, Rows]:

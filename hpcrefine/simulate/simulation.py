@@ -258,8 +258,8 @@ def count_workers(
     return next(iter(counts.values()), usual - 1)
 
 
-def record(simulation: Simulation, output: Output, progress: Progress) -> None:
-    """Simulate a job file and write the record.
+def record(simulation: Simulation, output: Output, progress: Progress) -> int:
+    """Simulate a job file and write the record; return how many jobs are in it.
 
     Parameters
     ----------
@@ -304,6 +304,7 @@ def record(simulation: Simulation, output: Output, progress: Progress) -> None:
                 writer.extend(*rows.tables(waiting))
                 waiting.clear()
             progress.step(done, len(simulation.turns), _describe(turn, stream))
+        return len(writer.finished)
 
 
 def _describe(turn: Turn, stream: rows.Stream) -> str:

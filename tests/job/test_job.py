@@ -51,6 +51,7 @@ def test_defaults():
             "communication": 0.0,
             "decode": 0.0,
             "overhead": 0.0,
+            "purge": 0.0,
         },
         "kernel": {"name": "auto", "threads": None, "library": None},
         "baseline": {"oneshot": False, "coded": False},

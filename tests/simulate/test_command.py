@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -235,3 +236,36 @@ def test_mistakes(simulate, text, arguments, message):
 def test_an_existing_record_stays(simulate):
     simulate(SMALL)
     assert simulate(SMALL)[2].startswith("hpcrefine: out.h5: exists already; give --force")
+
+
+JOBS = Path(__file__).parents[2] / "jobs"
+SHORTENED = ("--set", "job.repeats=1", "--set", "stream.jobs=20")
+
+
+@pytest.mark.parametrize("path", sorted((JOBS / "paper").glob("*.toml")), ids=lambda p: p.stem)
+def test_published_figures_run(path, tmp_path, capsys):
+    code = main(["simulate", str(path), "-o", str(tmp_path / "out.h5"), *SHORTENED])
+    assert (code, capsys.readouterr().err.count("warning")) == (0, 0)
+    jobs = read(tmp_path / "out.h5").jobs
+    assert set(jobs["variant"]) == {"layered", "oneshot"}
+
+
+@pytest.mark.parametrize("name", ["stream", "splits", "slowing", "reality"])
+def test_jobs_for_ranks_can_be_simulated(name, tmp_path):
+    path = JOBS / f"{name}.toml"
+    assert main(["simulate", str(path), "-n", "6", "-o", str(tmp_path / "o.h5"), *SHORTENED]) == 0
+
+
+def test_all_codes_can_be_simulated(tmp_path):
+    path, out = JOBS / "codes.toml", tmp_path / "out.h5"
+    assert main(["simulate", str(path), "-n", "7", "-o", str(out), "--set", "job.repeats=5"]) == 0
+    record = read(out)
+    slow = {
+        (scheme, count): record.jobs["end"][
+            (record.jobs["scheme"] == scheme) & (record.jobs["stragglers"] == count)
+        ].mean()
+        for scheme in ("uncoded", "mds", "lt", "speculative")
+        for count in (0, 2)
+    }
+    for scheme in ("mds", "lt", "speculative"):
+        assert slow[scheme, 2] < slow["uncoded", 2]
