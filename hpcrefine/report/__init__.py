@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpcrefine.errors import InputError
-from hpcrefine.record.reader import Record, read
+from hpcrefine.record.reader import read
 from hpcrefine.report import export, plots, render, streams, streamtext
 from hpcrefine.report.codes import Codes, compare
 from hpcrefine.report.following import Splits, follow
@@ -55,30 +55,29 @@ def report(
         A record cannot be read, or a file cannot be written.
     """
     names = [Path(path).stem for path in paths]
-    tables: list[Table | Codes | Streams | Splits] = []
-    drawn: list[tuple[Record, Table | Streams]] = []
+    tables: list[Table | Codes | Streams | Splits]
+    of_records: list[Table | Streams] = []
     if plot is not None or not (codes or split):
-        for path in paths:
-            record, table = _summarise(path, phases)
-            tables.append(table)
-            drawn += [] if plot is None else [(record, table)]
+        of_records += [_summarise(path, phases) for path in paths]
     if codes:
         names, tables = ["codes"], [compare(map(read, paths))]
     elif split:
         tables = [follow(read(path, streams.COLUMNS)) for path in paths]
+    else:
+        tables = [*of_records]
     written = [] if csv is None else _write_csv(csv, names, [export.as_csv(t) for t in tables])
-    written += [] if plot is None else plots.plot(drawn, plot)
+    written += [] if plot is None else plots.plot(of_records, plot)
     if json:
         return export.as_json(tables) + "\n"
     notes = "".join(f"wrote {path}\n" for path in written)
     return "\n".join([*(_text(table, phases) for table in tables), *([notes] if notes else [])])
 
 
-def _summarise(path: Path, phases: bool) -> tuple[Record, Table | Streams]:
+def _summarise(path: Path, phases: bool) -> Table | Streams:
     record = read(path, streams.COLUMNS)
     if streams.has_streams(record) and not phases:
-        return record, streams.summarise(record)
-    return record, summarise(read(path))
+        return streams.summarise(record)
+    return summarise(read(path))
 
 
 def _text(table: Table | Codes | Streams | Splits, phases: bool) -> str:

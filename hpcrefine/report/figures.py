@@ -5,7 +5,7 @@ that a record of either kind can be laid over the other.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,53 +14,45 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from hpcrefine.record.reader import Record
+from hpcrefine.record.reader import read
 from hpcrefine.report.statistics import known
-from hpcrefine.report.streams import KEYS, Row, Streams, group
+from hpcrefine.report.streams import COLUMNS, KEYS, Row, Streams, group
 from hpcrefine.report.style import COLOURS, LINES, MARKERS, ONESHOT, canvas, legend
 from hpcrefine.report.writing import best_unit, smallest
 
 BOUND = "lower bound of the mean\n(M/D/1, workers pooled)"
-_POINTS = 24  # of a measured distribution
+_POINTS = {"measured": 24, "simulated": 1000}  # of a distribution
 _OMEGA = r"redundancy ratio $\Omega$ (coded tasks / tasks needed)"
+_SAID = {
+    "split": "{}",
+    "redundancy": r"$\Omega$ = {:g}",
+    "deadline": "deadline {:g} s",
+    "stragglers": "{} stragglers",
+}
 _DASHED = (0, (4, 3))
 _MEAN: dict[str, Any] = {"marker": "|", "ls": "none", "ms": 11, "mew": 2}
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Source:
-    """A record of streams and its table."""
-
-    record: Record
-    table: Streams
-
-    @property
-    def measured(self) -> bool:
-        """Whether it is to be drawn as points."""
-        return self.table.kind == "measured"
-
-
-def varied(sources: Iterable[Source]) -> tuple[str, ...]:
+def varied(sources: Iterable[Streams]) -> tuple[str, ...]:
     """Return which of the settings of streams differ within a record."""
-    tables = [source.table for source in sources]
     return tuple(
         key
         for key in KEYS
-        if any(len({repr(getattr(row, key)) for row in table.rows}) > 1 for table in tables)
+        if any(len({repr(getattr(row, key)) for row in source.rows}) > 1 for source in sources)
     )
 
 
-def draw(sources: Sequence[Source]) -> Iterator[tuple[str, Figure]]:
+def draw(sources: Sequence[Streams]) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of records that belong together, each with the end of its file's name.
 
     Parameters
     ----------
-    sources : sequence of Source
-        One or more, in which the same settings differ.
+    sources : sequence of Streams
+        Tables of one or more records, in which the same settings differ.
     """
     keys = varied(sources)
-    timed = any(not math.isnan(row.deadline) for source in sources for row in source.table.rows)
+    timed = any(not math.isnan(row.deadline) for source in sources for row in source.rows)
     if "deadline" in keys:
         yield "success", success(sources, "deadline")
     elif "redundancy" in keys and timed:
@@ -73,7 +65,7 @@ def draw(sources: Sequence[Source]) -> Iterator[tuple[str, Figure]]:
         yield "distribution", distribution(sources)
 
 
-def delay(sources: Sequence[Source]) -> Figure:
+def delay(sources: Sequence[Streams]) -> Figure:
     """Draw mean delays against the redundancy ratio."""
     unit, scale = _unit(sources)
     figure, axes = canvas(_title(sources))
@@ -94,10 +86,10 @@ def delay(sources: Sequence[Source]) -> Figure:
     return figure
 
 
-def success(sources: Sequence[Source], key: str) -> Figure:
+def success(sources: Sequence[Streams], key: str) -> Figure:
     """Draw success rates against the deadline or the redundancy ratio."""
     unit, scale = _unit(sources)
-    deadlines = {row.deadline for source in sources for row in source.table.rows}
+    deadlines = {row.deadline for source in sources for row in source.rows}
     at = f", deadline {scale * min(deadlines):g} {unit}" if len(deadlines) == 1 else ""
     figure, axes = canvas(_title(sources) + at)
     for source in sources:
@@ -109,16 +101,16 @@ def success(sources: Sequence[Source], key: str) -> Figure:
             _curve(axes, source, look, scale * x if key == "deadline" else x, y, (low, high))
     axes.set_xlabel(f"deadline [{unit}]" if key == "deadline" else _OMEGA)
     axes.set_ylabel("share of jobs with the resolution in time")
-    lowest = min(row.success for source in sources for row in source.table.rows)
+    lowest = min(row.success for source in sources for row in source.rows)
     axes.set_ylim(0 if lowest < 0.5 else math.floor(20 * lowest - 0.5) / 20, 1.005)
     legend(axes)
     return figure
 
 
-def splits(sources: Sequence[Source]) -> Figure:
+def splits(sources: Sequence[Streams]) -> Figure:
     """Draw the mean delays of load splits beside each other."""
     unit, scale = _unit(sources)
-    names = list(dict.fromkeys(row.split for source in sources for row in source.table.rows))
+    names = list(dict.fromkeys(row.split for source in sources for row in source.rows))
     width = 0.8 / len(names)
     figure, axes = canvas(_title(sources))
     places: dict[str, int] = {}
@@ -150,22 +142,21 @@ def splits(sources: Sequence[Source]) -> Figure:
     return figure
 
 
-def distribution(sources: Sequence[Source]) -> Figure:
+def distribution(sources: Sequence[Streams]) -> Figure:
     """Draw which share of jobs has a resolution how long after its arrival."""
     unit, scale = _unit(sources)
     figure, axes = canvas(_title(sources))
     for source in sources:
-        rows = {(*_settings(row), row.layer): row for row in source.table.rows}
+        rows = {(*_settings(row), row.layer): row for row in source.rows}
         looks = {id(alike[0]): look for look, alike in _series(source, sources, "")}
-        for streams in group(source.record):
+        for streams in group(read(source.file, COLUMNS)):
             for layer in range(streams.layers.shape[1]):
                 row = rows[(*map(repr, streams.settings), layer)]
                 look = looks[id(row)]
                 delays = scale * np.sort(known(streams.layers["delay"][:, layer]))
                 shares = np.arange(1, len(delays) + 1) / row.jobs
-                few = np.linspace(0, len(delays) - 1, _POINTS if source.measured else 1000)
-                at = np.unique(few.astype(np.int64)) if len(delays) else np.empty(0, np.int64)
-                _curve(axes, source, look, delays[at], shares[at], None)
+                few = _few(len(delays), _POINTS[source.kind])
+                _curve(axes, source, look, delays[few], shares[few], None)
                 if source in _first_kind(sources):
                     mean = scale * row.delay.value
                     below = np.searchsorted(delays, mean) / row.jobs
@@ -174,7 +165,7 @@ def distribution(sources: Sequence[Source]) -> Figure:
                     axes.axvline(bound, color=look.colour, ls=_DASHED, lw=1.0, zorder=1)
     axes.plot([], [], color="#555555", label="mean", **_MEAN)
     _say_bound(axes)
-    longest = np.nanmax([r.p99 for source in sources for r in source.table.rows] + [0])
+    longest = np.nanmax([r.p99 for source in sources for r in source.rows] + [0])
     axes.set_xlim(0, 1.05 * scale * longest or None)
     axes.set_ylim(0, 1.005)
     axes.set_xlabel(f"delay, arrival to resolution [{unit}]")
@@ -196,8 +187,8 @@ class _Look:
     oneshot: bool
 
 
-def _title(sources: Sequence[Source]) -> str:
-    return ", ".join(dict.fromkeys(source.table.name or source.table.file for source in sources))
+def _title(sources: Sequence[Streams]) -> str:
+    return ", ".join(dict.fromkeys(source.name or source.file for source in sources))
 
 
 def _settings(row: Row) -> tuple[str, ...]:
@@ -205,25 +196,25 @@ def _settings(row: Row) -> tuple[str, ...]:
 
 
 def _series(
-    source: Source, sources: Sequence[Source], along: str
+    source: Streams, sources: Sequence[Streams], along: str
 ) -> Iterator[tuple[_Look, list[Row]]]:
     """Yield the rows of a source that differ in one setting alone, and how to draw them."""
     apart = [key for key in varied(sources) if key not in (along, "variant")]
-    everything = [row for each in sources for row in each.table.rows]
+    everything = [row for each in sources for row in each.rows]
     variants = list(dict.fromkeys(r.variant for r in everything if r.variant != "oneshot"))
     others = list(dict.fromkeys(tuple(repr(getattr(r, k)) for k in apart) for r in everything))
-    both = len({each.measured for each in sources}) > 1
+    both = len({each.kind for each in sources}) > 1
     series: dict[tuple[str, int, tuple[str, ...]], list[Row]] = {}
-    for row in source.table.rows:
+    for row in source.rows:
         other = tuple(repr(getattr(row, key)) for key in apart)
         series.setdefault((row.variant, row.layer, other), []).append(row)
     for (variant, layer, other), rows in series.items():
         oneshot = variant == "oneshot"
         parts = ["one-shot" if oneshot else f"resolution {layer}"]
         parts += [variant] if len(variants) > 1 and not oneshot else []
-        parts += [_said(key, rows[0]) for key in apart]
+        parts += [_SAID[key].format(getattr(rows[0], key)) for key in apart]
         name = ", ".join(parts)
-        kind = ", measured" if source.measured else ", simulated"
+        kind = ", measured" if source.kind == "measured" else ", simulated"
         place = others.index(other) + (0 if oneshot else variants.index(variant))
         yield (
             _Look(
@@ -239,20 +230,9 @@ def _series(
         )
 
 
-def _said(key: str, row: Row) -> str:
-    value = getattr(row, key)
-    said: dict[str, Callable[[], str]] = {
-        "split": lambda: f"{value}",
-        "redundancy": lambda: rf"$\Omega$ = {value:g}",
-        "deadline": lambda: f"deadline {value:g} s",
-        "stragglers": lambda: f"{value} stragglers",
-    }
-    return said[key]()
-
-
 def _curve(
     axes: Axes,
-    source: Source,
+    source: Streams,
     look: _Look,
     x: Floats,
     y: Floats,
@@ -260,7 +240,7 @@ def _curve(
 ) -> None:
     """Draw a series: points with intervals if it was measured, a line with a band if simulated."""
     low, high = (np.nan_to_num(np.asarray(side)) for side in interval or (0 * y, 0 * y))
-    if source.measured:
+    if source.kind == "measured":
         face = "white" if look.oneshot else look.colour
         bars = np.stack([np.maximum(low, 0), np.maximum(high, 0)])
         axes.errorbar(
@@ -285,17 +265,22 @@ def _curve(
         axes.fill_between(x, y - low, y + high, color=look.colour, alpha=0.15, lw=0, zorder=1)
 
 
+def _few(count: int, most: int) -> NDArray[np.int64]:
+    """Return some of the numbers 0..count-1, evenly spread, first and last among them."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
+
+
 def _say_bound(axes: Axes) -> None:
     axes.plot([], [], color="#555555", ls=_DASHED, lw=1.0, label=BOUND)
 
 
-def _first_kind(sources: Sequence[Source]) -> list[Source]:
+def _first_kind(sources: Sequence[Streams]) -> list[Streams]:
     """Return the sources that bounds are drawn for: those simulated, else the first measured."""
-    return [source for source in sources if not source.measured] or list(sources[:1])
+    return [source for source in sources if source.kind != "measured"] or list(sources[:1])
 
 
-def _unit(sources: Sequence[Source]) -> tuple[str, float]:
-    return best_unit(smallest(r.delay.value for source in sources for r in source.table.rows))
+def _unit(sources: Sequence[Streams]) -> tuple[str, float]:
+    return best_unit(smallest(r.delay.value for source in sources for r in source.rows))
 
 
 def _finite(values: Iterable[float]) -> Floats:

@@ -1,21 +1,20 @@
 """Records to files of figures: which records are drawn together, and what the files are called."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from hpcrefine.errors import InputError
-from hpcrefine.record.reader import Record
 from hpcrefine.report.streams import Streams
 from hpcrefine.report.tables import Table
 
 
-def plot(reported: Sequence[tuple[Record, Table | Streams]], directory: Path) -> list[Path]:
+def plot(tables: Iterable[Table | Streams], directory: Path) -> list[Path]:
     """Draw records; those of streams of one job in which the same settings differ, together.
 
     Parameters
     ----------
-    reported : sequence of (Record, Table or Streams)
-        Each record with its table.
+    tables : iterable of Table or Streams
+        The table of each record.
     directory : Path
         Where the files go, one PNG and one SVG a figure, named after the first record in it.
 
@@ -40,19 +39,18 @@ def plot(reported: Sequence[tuple[Record, Table | Streams]], directory: Path) ->
     from hpcrefine.report.anytime import anytime
 
     drawn: dict[str, list[Figure]] = {}
-    together: dict[object, list[figures.Source]] = {}
-    for record, table in reported:
+    together: dict[object, list[Streams]] = {}
+    for table in tables:
         if not table.rows:
             continue
         if isinstance(table, Streams):
-            source = figures.Source(record, table)
-            together.setdefault((table.name, figures.varied([source])), []).append(source)
+            together.setdefault((table.name, figures.varied([table])), []).append(table)
         else:
-            drawn.setdefault(f"{record.path.stem}-anytime", []).append(anytime(table))
-    for sources in together.values():
-        for end, figure in figures.draw(sources):
-            drawn.setdefault(f"{sources[0].record.path.stem}-{end}", []).append(figure)
-    twice = sorted(name for name, alike in drawn.items() if len(alike) > 1)
+            drawn.setdefault(f"{Path(table.file).stem}-anytime", []).append(anytime(table))
+    for alike in together.values():
+        for end, figure in figures.draw(alike):
+            drawn.setdefault(f"{Path(alike[0].file).stem}-{end}", []).append(figure)
+    twice = sorted(name for name, several in drawn.items() if len(several) > 1)
     if twice:
         raise InputError(f"{directory}: several figures would be written to {', '.join(twice)}")
     saved = (style.save(figure, directory, name) for name, (figure,) in drawn.items())

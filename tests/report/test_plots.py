@@ -12,7 +12,7 @@ from hpcrefine.errors import InputError
 from hpcrefine.record.reader import read
 from hpcrefine.report import report, summarise
 from hpcrefine.report.anytime import anytime
-from hpcrefine.report.figures import BOUND, Source, distribution, draw, splits
+from hpcrefine.report.figures import BOUND, distribution, draw, splits
 from hpcrefine.report.streams import COLUMNS
 from hpcrefine.report.streams import summarise as summarise_streams
 
@@ -24,8 +24,7 @@ LAYERED = {"estimates": WORKERS}
 @pytest.fixture
 def source(write_streams):
     def make(*streams, **options):
-        record = read(write_streams(*streams, **options), COLUMNS)
-        return Source(record, summarise_streams(record))
+        return summarise_streams(read(write_streams(*streams, **options), COLUMNS))
 
     return make
 
