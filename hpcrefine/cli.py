@@ -272,7 +272,9 @@ def _threads_asked_for(path: str, overrides: Sequence[str]) -> int | None:
 
 def _simulate(options: argparse.Namespace) -> int:
     if launch.under_mpi():
-        raise InputError("simulate: found mpiexec or srun, expected a call without: it has no ranks")
+        raise InputError(
+            "simulate: found mpiexec or srun, expected a call without: it has no ranks"
+        )
     launch.prepare_process()
     from hpcrefine.jobfile import load
     from hpcrefine.progress import Progress

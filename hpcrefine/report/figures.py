@@ -42,12 +42,16 @@ class Source:
 
 
 def varied(sources: Iterable[Source]) -> tuple[str, ...]:
-    """Return which of the settings of streams differ within a record."""
-    tables = [source.table for source in sources]
+    """Return which of the settings of streams differ within a variant of a record."""
+    of_variants = [
+        [row for row in source.table.rows if row.variant == variant]
+        for source in sources
+        for variant in {row.variant for row in source.table.rows}
+    ]
     return tuple(
         key
         for key in KEYS
-        if any(len({repr(getattr(row, key)) for row in table.rows}) > 1 for table in tables)
+        if any(len({repr(getattr(row, key)) for row in rows}) > 1 for rows in of_variants)
     )
 
 
