@@ -69,6 +69,15 @@ def test_every_code_is_exact_with_and_without_stragglers(tmp_path):
         assert len(re.findall(rf"\| {scheme} +\| {scheme} +\| +1 \| +0 \|", table)) == 3
 
 
+@pytest.mark.parametrize("name", ["stream", "splits", "slowing", "reality"])
+def test_streams_are_exact(tmp_path, name):
+    record, _ = run(f"{name}.toml", tmp_path, "stream.jobs=4", "job.warmups=0", "stream.rate=50.0")
+    assert record.complete
+    assert set(record.jobs["verdict"]) <= {"exact (sampled)", "unchecked"}
+    done = record.jobs[record.jobs["status"] == "done"]
+    assert set(done["verdict"]) == {"exact (sampled)"}
+
+
 @pytest.mark.skipif(not find_launcher().tolerant, reason="a dead worker ends the run")
 def test_the_run_in_which_everything_goes_wrong_is_exact(tmp_path):
     record, _ = run("faults.toml", tmp_path)

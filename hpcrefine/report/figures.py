@@ -35,11 +35,16 @@ Floats = NDArray[np.float64]
 
 
 def varied(sources: Iterable[Streams]) -> tuple[str, ...]:
-    """Return which of the settings of streams differ within a record."""
+    """Return which of the settings of streams differ within a variant of a record."""
+    of_variants = [
+        [row for row in source.rows if row.variant == variant]
+        for source in sources
+        for variant in {row.variant for row in source.rows}
+    ]
     return tuple(
         key
         for key in KEYS
-        if any(len({repr(getattr(row, key)) for row in source.rows}) > 1 for source in sources)
+        if any(len({repr(getattr(row, key)) for row in rows}) > 1 for rows in of_variants)
     )
 
 

@@ -159,6 +159,13 @@ def test_a_baseline_without_redundancy_is_a_point(source):
     assert (line.get_xdata().tolist(), line.get_marker()) == ([1.0], "o")
 
 
+def test_what_differs_between_variants_alone_is_no_axis(source):
+    oneshot = {"variant": "oneshot", "minijobs": (0,), "delays": [(2.5,)]}
+    end, axes = drawn(source(LAYERED | {"redundancy": 1.5}, oneshot))
+    assert end == "distribution"
+    assert labels(axes)[:3] == ["resolution 0", "resolution 1", "one-shot"]
+
+
 def test_nothing_released_is_no_obstacle(source):
     never = {"delays": [(math.nan, math.nan)], "met": (0, 0), "deadline": 1.0}
     figure = distribution([source(never)])
