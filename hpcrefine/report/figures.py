@@ -139,8 +139,7 @@ def splits(sources: Sequence[Streams]) -> Figure:
                 ends = place - 0.45, place + 0.45
                 axes.hlines(bound, *ends, color="#333333", ls=_DASHED, lw=1.2)
     _say_bound(axes)
-    names_below = [place.replace(", ", "\n").replace(" ", "\n", 1) for place in places]
-    axes.set_xticks(range(len(places)), names_below)
+    axes.set_xticks(range(len(places)), [place.replace(", ", "\n") for place in places])
     axes.grid(False, axis="x")
     axes.set_ylabel(f"mean delay, arrival to resolution [{unit}]")
     axes.set_ylim(bottom=0)
