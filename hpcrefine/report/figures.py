@@ -29,6 +29,7 @@ _SAID = {
     "deadline": "deadline {:g} s",
     "stragglers": "{} stragglers",
 }
+_WIDE_TICKS = 4  # that fit beside each other
 _DASHED = (0, (4, 3))
 _MEAN: dict[str, Any] = {"marker": "|", "ls": "none", "ms": 11, "mew": 2}
 Floats = NDArray[np.float64]
@@ -140,6 +141,7 @@ def splits(sources: Sequence[Streams]) -> Figure:
                 axes.hlines(bound, *ends, color="#333333", ls=_DASHED, lw=1.2)
     _say_bound(axes)
     axes.set_xticks(range(len(places)), [place.replace(", ", "\n") for place in places])
+    axes.tick_params("x", labelsize="medium" if len(places) <= _WIDE_TICKS else "x-small")
     axes.grid(False, axis="x")
     axes.set_ylabel(f"mean delay, arrival to resolution [{unit}]")
     axes.set_ylim(bottom=0)
