@@ -19,7 +19,7 @@ from hpcrefine.cluster.master import Product, Resolution
 from hpcrefine.cluster.roster import Roster
 from hpcrefine.cluster.supply import Supply
 from hpcrefine.codes import DecodeError
-from hpcrefine.errors import LostError
+from hpcrefine.errors import InputError, LostError
 from hpcrefine.schedule.terms import Terms
 
 _LEISURE = 0.01  # seconds
@@ -162,6 +162,7 @@ class Stream(Iterator[StreamedJob]):
             for position, arrival in enumerate(terms.arrivals.tolist())
         )
         self._current: StreamedJob | None = None
+        self._refused: InputError | None = None
         self._free = 0.0
         self._under_way: list[StreamedJob] = []
         self.settled: Callable[[StreamedJob], None] = lambda job: None
@@ -233,6 +234,8 @@ class Stream(Iterator[StreamedJob]):
         end = self.terms.end(job.position, start)
         backoff.reset()
         while job.product is None and self.clock() <= end:
+            if self._refused is not None:
+                raise self._refused
             self._attend(backoff)
         if self.clock() > end:  # it has waited for too long
             if job.product is None:
@@ -245,13 +248,23 @@ class Stream(Iterator[StreamedJob]):
             job.product.attend = self._attend
             job.product.expired = lambda: self.clock() > end
 
+    def _prepare(self, job: StreamedJob, backoff: Backoff) -> None:
+        """See to the operands of the next job, and send them once they are prepared."""
+        if self._refused is not None:
+            return
+        try:
+            launch = self._supply.ready()
+        except InputError as error:  # not the fault of the job that is being served
+            self._refused = error
+            return
+        if launch is not None:
+            job.product = launch(job.position)
+            backoff.reset()
+
     def _attend(self, backoff: Backoff, most: float | None = None) -> None:
         """Take what has arrived for any job; see to the operands of the next."""
         if self._jobs and self._jobs[0].product is None and self.clock() >= self._jobs[0].arrival:
-            launch = self._supply.ready()
-            if launch is not None:
-                self._jobs[0].product = launch(self._jobs[0].position)
-                backoff.reset()
+            self._prepare(self._jobs[0], backoff)
         running = [] if self._current is None else [self._current]
         jobs = [*self._under_way, *running, *itertools.islice(self._jobs, 1)]
         collect([job.product.crew for job in jobs if job.product is not None], backoff, most)

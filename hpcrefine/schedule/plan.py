@@ -267,6 +267,11 @@ def make_plan(
     """
     _check_unit(unit)
     split = Split.of(split)
+    if survive and split.name != "uniform":
+        raise InputError(
+            f"[code] survive: found {survive} with the split {split.name}, expected 0 (or the split "
+            "uniform): a share that follows its worker may be more than others can replace"
+        )
     if workers < 1:
         raise InputError(f"ranks: found {workers} workers, expected at least 1")
     _check_grid(code, shape)

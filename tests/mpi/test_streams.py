@@ -255,6 +255,12 @@ def test_bad_streams(comm):
                 pool.stream([(a, a.T)], [0.0], split="fair")
             with pytest.raises(TypeError, match="digit"):
                 pool.stream([(a, a.T)], [0.0], digit=3)
+            with pytest.raises(InputError, match="survive: found 1 with the split optimal"):
+                pool.matmul(a, a.T, code="mds", tasks=3, redundancy=2, survive=1, split="optimal")
+            jobs = iter(pool.stream([(a, a.T), (a, a)], [0.0, 0.0]))
+            assert len(list(next(jobs))) == 3  # the mistake is the next one's
+            with pytest.raises(InputError, match="as many columns of a"):
+                next(jobs)
             with pytest.raises(InputError, match="fewer than arrivals"):
                 list(map(list, pool.stream([(a, a.T)], [0.0, 0.0])))
             with pytest.raises(InputError, match="as many columns of a as rows of b"):
