@@ -108,7 +108,7 @@ def success(sources: Sequence[Streams], key: str) -> Figure:
     axes.set_xlabel(f"deadline [{unit}]" if key == "deadline" else _OMEGA)
     axes.set_ylabel("share of jobs with the resolution in time")
     lowest = min(row.success for source in sources for row in source.rows)
-    axes.set_ylim(0 if lowest < 0.5 else math.floor(20 * lowest - 0.5) / 20, 1.005)
+    axes.set_ylim(0 if lowest < 0.5 else math.floor(20 * lowest - 0.5) / 20, 1.02)
     legend(axes)
     return figure
 
@@ -174,7 +174,7 @@ def distribution(sources: Sequence[Streams]) -> Figure:
     _say_bound(axes)
     longest = np.nanmax([r.p99 for source in sources for r in source.rows] + [0])
     axes.set_xlim(0, 1.05 * scale * longest or None)
-    axes.set_ylim(0, 1.005)
+    axes.set_ylim(0, 1.02)
     axes.set_xlabel(f"delay, arrival to resolution [{unit}]")
     axes.set_ylabel("share of jobs that have the resolution")
     legend(axes)
