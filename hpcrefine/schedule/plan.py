@@ -269,7 +269,7 @@ def make_plan(
     split = Split.of(split)
     if survive and split.name != "uniform":
         raise InputError(
-            f"[code] survive: found {survive} with the split {split.name}, expected 0 (or the split "
+            f"[code] survive: found {survive} with split {split.name}, expected 0 (or the split "
             "uniform): a share that follows its worker may be more than others can replace"
         )
     if workers < 1:

@@ -251,7 +251,7 @@ def test_bad_streams(comm):
                 pool.stream([(a, a.T)], [0.0], split="fair")
             with pytest.raises(TypeError, match="digit"):
                 pool.stream([(a, a.T)], [0.0], digit=3)
-            with pytest.raises(InputError, match="survive: found 1 with the split optimal"):
+            with pytest.raises(InputError, match="survive: found 1 with split optimal"):
                 pool.matmul(a, a.T, code="mds", tasks=3, redundancy=2, survive=1, split="optimal")
             jobs = iter(pool.stream([(a, a.T), (a, a)], [0.0, 0.0]))
             assert len(list(next(jobs))) == 3  # the mistake is the next one's
