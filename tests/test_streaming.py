@@ -13,7 +13,9 @@ import pytest
 
 from hpcrefine import operands
 from hpcrefine.jobfile import load
+from hpcrefine.launch import find_launcher
 from hpcrefine.record.reader import read
+from hpcrefine.schedule.split import SPLITS
 from hpcrefine.turns import arrivals, turns
 
 JOB = """
@@ -180,6 +182,22 @@ def test_a_killed_stream_is_resumed(folder):
     later = record.jobs[~np.isin(record.jobs["job"], interrupted.jobs["job"])]
     assert set(later["verdict"]) == {"exact"}
     assert later["start"].min() >= kept["end"].max()
+
+
+@pytest.mark.skipif(not find_launcher().tolerant, reason="a dead worker ends the run")
+@pytest.mark.parametrize("split", SPLITS)
+def test_jobs_are_lost_once_nobody_is_left(folder, split):
+    everybody = "faults.worker=[{count = 3, kill = {after = 40}}]"
+    words = ("job.toml", "--set", everybody, "--set", f"schedule.split={split}")
+    with hpcrefine("run", *words, "-n", "4", "-o", "run.h5", cwd=folder) as process:
+        _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1, err
+    assert "jobs were lost: no worker is left" in err
+    assert "Traceback" not in err
+    record = read(folder / "run.h5")
+    assert record.complete
+    assert len(record.jobs) == 25
+    assert set(record.jobs["status"]) == {"done", "lost"}
 
 
 def _ranks(launcher):

@@ -356,6 +356,7 @@ class Crew:
 
     def _feed(self) -> None:
         """Hand out waiting tasks, in turns, so that each worker has as many as are prefetched."""
+        self._roster.require()
         owed = Counter(dict.fromkeys(self._roster.usable, 0))
         for each in self.rounds:
             if each.owed and each.rank in owed:
