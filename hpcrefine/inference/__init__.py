@@ -1,0 +1,1 @@
+"""Layered-resolution inference: networks whose answers sharpen with each upgrade; no MPI."""
