@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-Plane = NDArray[np.int8]
+Plane = NDArray[np.int8] | NDArray[np.uint8]  # unsigned on the left alone
 Integers = NDArray[np.signedinteger]
 
 

@@ -1,4 +1,4 @@
-"""Digit products by oneDNN's C function ``dnnl_gemm_s8s8s32``, called through ctypes.
+"""Digit products by oneDNN's C functions ``dnnl_gemm_{s8,u8}s8s32``, called through ctypes.
 
 The library comes from the PyPI wheel ``onednn-cpu-gomp``, from a path the user gives, or from the
 system. The call releases the GIL.
@@ -8,6 +8,7 @@ import ctypes
 import ctypes.util
 import os
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,15 +22,19 @@ from hpcrefine.kernels.base import Integers, Kernel, Plane
 LIBRARY_VARIABLE = "HPCREFINE_ONEDNN"
 
 _C = ctypes
-_SIGNATURE: list[Any] = [
-    *[_C.c_char] * 3,  # transa, transb, offsetc
-    *[_C.c_int64] * 3,  # M, N, K
-    _C.c_float,  # alpha
-    *[_C.c_void_p, _C.c_int64, _C.c_int8],  # A, lda, ao
-    *[_C.c_void_p, _C.c_int64, _C.c_int8],  # B, ldb, bo
-    _C.c_float,  # beta
-    *[_C.c_void_p, _C.c_int64, _C.c_void_p],  # C, ldc, co
-]
+_Gemm = Callable[..., int]
+
+
+def _signature(left: Any) -> list[Any]:
+    return [
+        *[_C.c_char] * 3,  # transa, transb, offsetc
+        *[_C.c_int64] * 3,  # M, N, K
+        _C.c_float,  # alpha
+        *[_C.c_void_p, _C.c_int64, left],  # A, lda, ao
+        *[_C.c_void_p, _C.c_int64, _C.c_int8],  # B, ldb, bo
+        _C.c_float,  # beta
+        *[_C.c_void_p, _C.c_int64, _C.c_void_p],  # C, ldc, co
+    ]
 
 
 def find_library(path: str | None = None) -> str:
@@ -65,16 +70,18 @@ def find_library(path: str | None = None) -> str:
 
 
 @cache
-def _load_library(path: str) -> Any:
+def _load_library(path: str) -> dict[str, _Gemm]:
+    """Return the product for each kind of left operand, signed and unsigned."""
     try:
         library = ctypes.CDLL(path)
-        gemm = library.dnnl_gemm_s8s8s32
+        signed, unsigned = library.dnnl_gemm_s8s8s32, library.dnnl_gemm_u8s8s32
     except (OSError, AttributeError) as error:
         raise InputError(
             f"oneDNN library {path}: found {error}, expected dnnl_gemm_s8s8s32"
         ) from None
-    gemm.argtypes, gemm.restype = _SIGNATURE, ctypes.c_int
-    return gemm
+    for function, left in ((signed, _C.c_int8), (unsigned, _C.c_uint8)):
+        function.argtypes, function.restype = _signature(left), ctypes.c_int
+    return {"i": signed, "u": unsigned}
 
 
 def _leading(matrix: NDArray[Any]) -> int:
@@ -83,14 +90,14 @@ def _leading(matrix: NDArray[Any]) -> int:
 
 
 class Int8Kernel(Kernel):
-    """int8 x int8 -> int32 by oneDNN; k is cut where the int32 sum could overflow."""
+    """int8 or uint8 x int8 -> int32 by oneDNN; k is cut where the int32 sum could overflow."""
 
     name: ClassVar[str] = "int8"
     mantissa: ClassVar[int] = 2**31 - 1
 
     def __init__(self, library: str | None = None) -> None:
         self.library = find_library(library)
-        self._gemm = _load_library(self.library)
+        self._gemms = _load_library(self.library)
 
     def load(self, plane: Plane) -> NDArray[Any]:
         """Digit planes are used as they are, in row order."""
@@ -115,13 +122,13 @@ class Int8Kernel(Kernel):
         rows, inner = a.shape
         columns = b.shape[1]
         offset = ctypes.c_int32(0)
-        status = self._gemm(
+        status = self._gemms[a.dtype.kind](
             *(b"N", b"N", b"F", rows, columns, inner, 1.0),
             *(a.ctypes.data, _leading(a), 0, b.ctypes.data, _leading(b), 0),
             *(float(accumulate), out.ctypes.data, _leading(out), ctypes.byref(offset)),
         )
         if status != 0:
             raise RuntimeError(
-                f"dnnl_gemm_s8s8s32 failed with status {status} for "
+                f"oneDNN's product of 8-bit integers failed with status {status} for "
                 f"({rows}, {inner}) x ({inner}, {columns})"
             )

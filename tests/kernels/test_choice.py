@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hpcrefine.errors import InputError
-from hpcrefine.kernels import KERNELS, check_exactness, choice, choose_kernel
+from hpcrefine.kernels import KERNELS, Peaks, check_exactness, choice, choose_kernel
 from hpcrefine.kernels.blas import Float32Kernel
 from hpcrefine.kernels.int8 import LIBRARY_VARIABLE
 
@@ -62,6 +62,17 @@ def test_check_passes_exact_kernels(any_kernel):
     reason = check_exactness(any_kernel)
     # int8 alone depends on the processor; it may be inexact, but then it must not be chosen
     assert reason == "" or (any_kernel.name == "int8" and choose_kernel().kernel.name != "int8")
+
+
+@pytest.mark.parametrize("left", [128, 255])
+def test_seven_bits_on_the_right_are_exact_with_every_kernel(any_kernel, left):
+    assert check_exactness(any_kernel, Peaks(left, 64)) == ""
+
+
+def test_a_kernel_that_is_inexact_on_large_digits_alone_is_chosen_for_small_ones(monkeypatch):
+    monkeypatch.setitem(KERNELS, "int8", lambda library: Saturating())
+    assert choose_kernel().kernel.name == "float32"
+    assert choose_kernel(peaks=Peaks(128, 64)).kernel.name == Saturating.name
 
 
 @pytest.mark.parametrize("name", ["auto", "int8"])
