@@ -28,6 +28,12 @@ def channels_first(values: Array) -> Array:
     return values.transpose(0, 3, 1, 2) if values.ndim == 4 else values
 
 
+def reshaped(values: Array, shape: tuple[int, ...] | None) -> Array:
+    """Return values, channels last, in another shape as ONNX counts it; flat if there is none."""
+    rows = channels_first(values).reshape(len(values), -1)
+    return rows if shape is None else channels_last(rows.reshape(len(values), *shape))
+
+
 def pad(images: Array, padding: Padding, value: float = 0) -> Array:
     """Return images with a frame: top, left, bottom, right."""
     top, left, bottom, right = padding
@@ -115,7 +121,9 @@ def total(images: Array, kernel: Pair, stride: Pair, padding: Padding, dtype: An
     return np.asarray(found)
 
 
-def sizes(shape: Pair, kernel: Pair, stride: Pair, padding: Padding) -> NDArray[np.float32]:
+def sizes(
+    shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Padding
+) -> NDArray[np.float32]:
     """Return how many pixels of each window lie in the image, shape (rows, columns, 1)."""
     ones = np.ones((1, *shape, 1), np.float32)
     return np.asarray(total(ones, kernel, stride, padding, np.float32)[0], np.float32)

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from hpcrefine.inference.columns import (
     blocks_of_columns,
-    channels_first,
     channels_last,
     largest,
+    reshaped,
     sizes,
     total,
 )
@@ -110,16 +110,8 @@ def _output(node: Node, inputs: list[Floats], weights: list[Floats]) -> Floats:
     if node.op == "add":
         return np.asarray(value + inputs[1])
     if node.op in ("flatten", "reshape"):
-        return reshaped(node, value)
+        return reshaped(value, node.attributes.get("shape"))
     return _activated(node, value)
-
-
-def reshaped(node: Node, values: NDArray[Any]) -> NDArray[Any]:
-    """Return what a flatten or reshape node makes of values, channels last, of any type."""
-    rows = channels_first(values).reshape(len(values), -1)
-    if node.op == "reshape":
-        return channels_last(rows.reshape(len(values), *node.attributes["shape"]))
-    return rows
 
 
 def _convolve(node: Node, images: Floats, weights: list[Floats]) -> Floats:
