@@ -133,15 +133,12 @@ def limbs(values: Integers) -> list[NDArray[np.int8]]:
 
 
 def addends(values: NDArray[Any]) -> list[tuple[int, NDArray[Any]]]:
-    """Write small integers as 8-bit ones: pairs of a shift in bits and an array that kernels take.
-
-    Only the last is all that it looks: the sum of the shifted arrays is what counts.
-    """
+    """Write integers as sums of 8-bit ones: pairs of a shift in bits and an array for kernels."""
     found: list[tuple[int, NDArray[Any]]] = []
     while values.dtype.itemsize > 1:
         low = values.astype(np.int8)  # the lowest 8 bits, as a number in -128..127
         found.append((8 * len(found), low))
-        values = (values - low) >> 8
+        values = (values >> 8) + (low < 0)
         if not values.any():
             return found
         if values.min() >= -128 and values.max() <= 127:
