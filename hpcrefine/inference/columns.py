@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -41,7 +41,7 @@ def pad(images: Array, padding: Padding, value: float = 0) -> Array:
         return images
     samples, rows, columns, channels = images.shape
     shape = samples, rows + top + bottom, columns + left + right, channels
-    padded = np.full(shape, value, images.dtype)
+    padded = np.full(shape, value, images.dtype) if value else np.zeros(shape, images.dtype)
     padded[:, top : top + rows, left : left + columns] = images
     return padded
 
@@ -78,12 +78,18 @@ def blocks_of_columns(
     buffer = np.empty((min(step, samples), rows, columns, *kernel, inner), images.dtype)
     for start in range(0, samples, step):
         part = slice(start, min(start + step, samples))
-        windows = sliding_window_view(pad(images[part], padding), kernel, axis=(1, 2))
-        windows = windows[:, :: stride[0], :: stride[1]].transpose(0, 1, 2, 4, 5, 3)
         block = buffer[: part.stop - start]
+        windows = _windows(pad(images[part], padding), stride, (*block.shape[:5], channels))
         for group in range(groups):
             np.copyto(block, windows[..., group * inner : (group + 1) * inner])
             yield part, group, block.reshape(-1, width)
+
+
+def _windows(images: Array, stride: Pair, shape: tuple[int, ...]) -> Array:
+    """View windows of images: (samples, rows, columns, kernel height, kernel width, channels)."""
+    sample, row, column, channel = images.strides
+    strides = sample, row * stride[0], column * stride[1], row, column, channel
+    return as_strided(images, shape, strides, writeable=False)
 
 
 def windows_at(images: Array, kernel: Pair, stride: Pair, padding: Padding) -> Iterator[Array]:

@@ -101,6 +101,7 @@ class Evaluator:
     ) -> None:
         self.network, self._multiplier = network, multiplier
         self._block = block or network.natural_block
+        self._scratch = np.empty(0, np.float32)
         self._counts = {
             number: sizes(layer.geometry["input"], *_window(layer))
             for number, layer in enumerate(network.layers)
@@ -172,7 +173,7 @@ class Evaluator:
             inputs = [values[place] for place in layer.inputs]
             if layer.linear:
                 sums = self._sums(piece, number, inputs[0], upgrade, whole=whole)
-                values.append(_rescaled(layer.rescale, [sums], upgrade))
+                values.append(self._rescaled(layer, [sums], upgrade))
             else:
                 values.append(self._passed_on(number, layer, inputs))
         scores = values[-1]
@@ -267,10 +268,19 @@ class Evaluator:
             return reshaped(first, layer.geometry.get("shape"))
         if layer.op == "averagepool":
             sums = total(first, *_window(layer), np.int32)
-            return _rescaled(layer.rescale, [sums], 0, self._counts[number])
+            return self._rescaled(layer, [sums], counts=self._counts[number])
         if layer.op == "globalaveragepool":
-            return _rescaled(layer.rescale, [first.sum(axis=(1, 2), dtype=np.int32)], 0)
-        return _rescaled(layer.rescale, inputs, None)
+            return self._rescaled(layer, [first.sum(axis=(1, 2), dtype=np.int32)])
+        return self._rescaled(layer, inputs)
+
+    def _rescaled(
+        self, layer: Layer, inputs: Sequence[Values], first: int = 0, counts: Floats | None = None
+    ) -> Values:
+        if layer.rescale is None:
+            raise ValueError(f"{layer.name} changes values, but nothing says how")
+        if self._scratch.size < inputs[0].size:
+            self._scratch = np.empty(inputs[0].size, np.float32)
+        return rescaled(layer.rescale, inputs, self._scratch, first, counts)
 
 
 def _window(layer: Layer) -> tuple[Any, Any, Any]:
@@ -278,24 +288,40 @@ def _window(layer: Layer) -> tuple[Any, Any, Any]:
     return geometry["kernel"], geometry["stride"], geometry["padding"]
 
 
-def _rescaled(
-    rescale: Rescale | None,
+def rescaled(
+    rescale: Rescale,
     inputs: Sequence[Values],
-    upgrade: int | None,
+    scratch: Floats,
+    first: int = 0,
     counts: Floats | None = None,
 ) -> Values:
     """Return what a layer makes of sums, or of the values of its inputs.
 
     The order of the operations is fixed: it decides the last bit of what is rounded.
+
+    Parameters
+    ----------
+    rescale : Rescale
+        How.
+    inputs : sequence of ndarray of integers
+        One, or several that are added up.
+    scratch : ndarray of float32, at least as large as an input
+        Is overwritten.
+    first : int
+        Row of the multipliers and offsets for the first input; the next ones follow.
+    counts : ndarray of float32, optional
+        What is divided by.
+
+    Returns
+    -------
+    ndarray of the grid's type, or of float32
+        Values on the grid, or scores.
     """
-    if rescale is None:
-        raise ValueError("a layer that changes values needs to know how")
-    first = upgrade or 0
-    value = np.empty(inputs[0].shape, np.float32)
+    value = scratch[: inputs[0].size].reshape(inputs[0].shape)
     np.multiply(
         inputs[0], rescale.multipliers[first], out=value, dtype=np.float32, casting="unsafe"
     )
-    for place, more in enumerate(inputs[1:], start=1):
+    for place, more in enumerate(inputs[1:], start=first + 1):
         value += np.multiply(more, rescale.multipliers[place], dtype=np.float32, casting="unsafe")
     if counts is not None:
         value /= counts
@@ -307,6 +333,6 @@ def _rescaled(
         value += below
     np.clip(value, np.float32(rescale.low), np.float32(rescale.high), out=value)
     if rescale.grid is None:
-        return value
+        return value.copy()
     np.rint(value, out=value)
     return value.astype(rescale.grid.dtype)
