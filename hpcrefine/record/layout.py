@@ -15,9 +15,11 @@ from hpcrefine.record import schema
 # SWMR needs the file format of HDF5 1.10; nothing newer, so that older tools read the record.
 _LIBRARY = ("v110", "v110")
 _CHUNK_ROWS = {
-    **{"workers": 64, "jobs": 64, "layers": 128, "tasks": 512, "events": 32, "estimates": 128}
+    **{"workers": 64, "jobs": 64, "layers": 128, "tasks": 512, "events": 32, "estimates": 128},
+    "upgrades": 128,
 }
-_LONG_CHUNK_ROWS = 8192  # of compressed tables, which are written many jobs at a time
+_LONG_CHUNK_ROWS = 8192  # of compressed tables, which are written many rows at a time
+_COMPRESSED = ("predictions",)  # in all records
 
 
 @contextlib.contextmanager
@@ -65,7 +67,7 @@ def create(
     locking : bool, optional
         Whether HDF5 locks the file; its own default where None.
     compressed : bool
-        Whether tables are, in long chunks.
+        Whether all tables are, in long chunks.
 
     Raises
     ------
@@ -78,7 +80,7 @@ def create(
         file.create_group(schema.ENVIRONMENT).attrs.update(environment)
         for name in schema.TABLES:
             rows = tables.get(name, np.empty(0, schema.dtype(name)))
-            _create_table(file, name, rows, compressed)
+            _create_table(file, name, rows, compressed or name in _COMPRESSED)
         file.flush()
     except BaseException:
         file.close()

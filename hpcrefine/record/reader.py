@@ -30,10 +30,9 @@ class Record:
         The file it was read from.
     attributes, environment : dict
         Attributes of the file and of its group ``environment``, as Python values.
-    workers, jobs, layers, tasks, events, estimates : ndarray
+    workers, jobs, layers, tasks, events, estimates, upgrades, predictions : ndarray
         Structured arrays, one field per column of :data:`hpcrefine.record.schema.TABLES` (or of
-        those asked for), strings decoded. Layers, tasks, events and estimates belong to jobs that
-        are there.
+        those asked for), strings decoded. All but workers belong to jobs that are there.
     """
 
     path: Path
@@ -45,6 +44,8 @@ class Record:
     tasks: NDArray[np.void]
     events: NDArray[np.void]
     estimates: NDArray[np.void]
+    upgrades: NDArray[np.void]
+    predictions: NDArray[np.void]
 
     @property
     def complete(self) -> bool:
@@ -83,7 +84,7 @@ def read(path: str | os.PathLike[str], only: Columns | None = None) -> Record:
     Returns
     -------
     Record
-        The finished jobs with all their layers, tasks, events and estimates.
+        The finished jobs with all that belongs to them.
 
     Raises
     ------

@@ -13,6 +13,9 @@ History of the format's versions:
 4. Streams and simulations: table ``estimates``; columns ``split``, ``redundancy``, ``rate`` of
    ``jobs``; a job of a stream has a row in ``layers`` for each layer, with NaN times where it was
    not released. Simulated records have no tasks, and compressed tables.
+5. Inference: tables ``upgrades`` and ``predictions``. A job of inference has rows in ``upgrades``
+   and none in ``layers``; in ``jobs`` its n, k, p are samples, numbers of a sample and scores of a
+   sample, and in ``tasks`` a layer is an upgrade.
 
 Strings have fixed lengths, since a file in SWMR mode takes no variable-length data.
 """
@@ -22,10 +25,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 FORMAT = "hpcrefine"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 ENVIRONMENT = "environment"
 ATTRIBUTES = (
     "format",
@@ -95,12 +98,14 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
     "jobs": (
         Column("job", "i8", "1", "id of the job, unique in the file"),
-        Column("variant", "S32", "1", "how it was computed: layered, oneshot, or any other label"),
+        Column(
+            "variant", "S32", "1", "how it was computed: layered, adaptive, oneshot, or any label"
+        ),
         Column("repeat", "i4", "1", "repetition"),
         Column("warmup", "?", "1", "not to be counted"),
-        Column("n", "i8", "1", "rows of A"),
-        Column("k", "i8", "1", "columns of A, rows of B"),
-        Column("p", "i8", "1", "columns of B"),
+        Column("n", "i8", "1", "rows of A; samples"),
+        Column("k", "i8", "1", "columns of A, rows of B; numbers of a sample"),
+        Column("p", "i8", "1", "columns of B; scores of a sample"),
         Column("arrival", "f8", "s", "since the run's start"),
         Column("start", "f8", "s", "since the run's start"),
         Column("end", "f8", "s", "since the run's start"),
@@ -110,7 +115,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "verdict",
             "S24",
             "1",
-            "layered: its integers against the exact ones; others: their error against rounding",
+            "layered: its integers against the exact ones; others: their error against rounding; "
+            "of inference: scores of the last upgrade against the same network's in one shot",
             ("exact", "exact (sampled)", "within rounding", "wrong", "unchecked"),
         ),
         Column("scheme", "S16", "1", "name of the code; empty for oneshot", since=3),
@@ -156,9 +162,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
     "tasks": (
         Column("job", "i8", "1", "id of the job"),
-        Column("layer", "i4", "1", "0 is the coarsest"),
+        Column("layer", "i4", "1", "0 is the coarsest; an upgrade"),
         Column("unit", "i4", "1", "coded unit within the layer"),
-        Column("task", "i4", "1", "coded task within the unit"),
+        Column("task", "i4", "1", "coded task within the unit; a block of samples"),
         Column("worker", "i4", "1", "rank of the worker"),
         Column("sent", "f8", "s", "since the job's start"),
         Column("received", "f8", "s", "since the job's start"),
@@ -196,6 +202,53 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("mean", "f8", "s", "estimated time of a digit product; NaN if unknown", since=4),
         Column("deviation", "f8", "s", "estimated standard deviation of that", since=4),
         Column("observed", "i8", "1", "task times that the estimate has seen", since=4),
+    ),
+    "upgrades": (
+        Column("job", "i8", "1", "id of the job", since=5),
+        Column("upgrade", "i4", "1", "0 is the coarsest", since=5),
+        Column("samples", "i8", "1", "samples that it was computed for", since=5),
+        Column("decided", "i8", "1", "samples decided by now", since=5),
+        Column("ready", "f8", "s", "since the job's start; NaN if it was not released", since=5),
+        Column("delay", "f8", "s", "since the job's arrival; NaN if it was not released", since=5),
+        Column(
+            "accuracy",
+            "f8",
+            "1",
+            "share of all samples whose latest decision is their label; NaN without labels",
+            since=5,
+        ),
+        Column(
+            "agreement",
+            "f8",
+            "1",
+            "share of all samples whose latest decision is that after all upgrades; NaN if unknown",
+            since=5,
+        ),
+        Column("gray", "f8", "1", "share of all samples that are undecided by now", since=5),
+        Column("operations", "f8", "1", "multiply-adds of this upgrade, all samples", since=5),
+        Column("share", "f8", "1", "multiply-adds up to here over those of one-shot", since=5),
+        Column("met_deadline", "?", "1", "released, in time", since=5),
+        Column("tasks_used", "i4", "1", "results that were taken", since=5),
+        Column("tasks_late", "i4", "1", "results that came when they were there already", since=5),
+        Column("tasks_purged", "i4", "1", "tasks that were called off", since=5),
+        Column("tasks_lost", "i4", "1", "tasks of workers that died or sent rubbish", since=5),
+    ),
+    "predictions": (
+        Column("job", "i8", "1", "id of the job; one of several equal ones will do", since=5),
+        Column("upgrade", "i4", "1", "0 is the coarsest", since=5),
+        Column("sample", "i4", "1", "its place among the samples", since=5),
+        Column("label", "i4", "1", "true class; -1 if unknown", since=5),
+        Column("prediction", "i4", "1", "class decided for, by this upgrade's scores", since=5),
+        Column("score", "f4", "1", "sigmoid of a single score; else the top two's margin", since=5),
+        Column(
+            "error",
+            "f4",
+            "1",
+            "largest deviation of the sample's scores from those after all upgrades; NaN if "
+            "unknown",
+            since=5,
+        ),
+        Column("decided", "?", "1", "whether it is decided by now", since=5),
     ),
 }
 
@@ -244,15 +297,47 @@ def pack(table: str, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.void]:
     ValueError
         A string is none of its column's values, or a number is no number of its column.
     """
-    names = {column.name for column in TABLES[table]}
     for row in rows:
-        if row.keys() != names:
-            missing, unknown = sorted(names - row.keys()), sorted(row.keys() - names)
-            raise KeyError(f"table {table}: missing columns {missing}, unknown columns {unknown}")
+        _check_names(table, row)
     packed = np.empty(len(rows), dtype(table))
     for column in TABLES[table]:
         packed[column.name] = _pack_column(table, column, [row[column.name] for row in rows])
     return packed
+
+
+def pack_arrays(table: str, columns: Mapping[str, ArrayLike]) -> NDArray[np.void]:
+    """Turn columns into an array that can be written: for tables of many rows.
+
+    Parameters
+    ----------
+    table : str
+        Name of a table without strings.
+    columns : mapping of str to array_like
+        Exactly the table's columns, of shapes ``(rows,)`` or ``()``: one value for all rows.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(rows,)``, type ``dtype(table)``.
+
+    Raises
+    ------
+    KeyError, ValueError
+        As :func:`pack`, or the columns' lengths differ.
+    """
+    _check_names(table, columns)
+    given = [np.asarray(columns[column.name]) for column in TABLES[table]]
+    packed = np.empty(np.broadcast_shapes((1,), *(values.shape for values in given)), dtype(table))
+    for column, values in zip(TABLES[table], given, strict=True):
+        packed[column.name] = _convert(table, column, values)
+    return packed
+
+
+def _check_names(table: str, row: Mapping[str, Any]) -> None:
+    names = {column.name for column in TABLES[table]}
+    if row.keys() != names:
+        missing, unknown = sorted(names - row.keys()), sorted(row.keys() - names)
+        raise KeyError(f"table {table}: missing columns {missing}, unknown columns {unknown}")
 
 
 def _pack_column(table: str, column: Column, values: list[Any]) -> NDArray[Any]:
@@ -265,6 +350,11 @@ def _pack_column(table: str, column: Column, values: list[Any]) -> NDArray[Any]:
                 f"{', '.join(column.values)}"
             )
         return np.array([str(value).encode() for value in values], kind)
+    return _convert(table, column, values)
+
+
+def _convert(table: str, column: Column, values: ArrayLike) -> NDArray[Any]:
+    kind = np.dtype(column.dtype)
     try:
         given = np.asarray(values)
         packed = np.asarray(values, kind)

@@ -206,6 +206,8 @@ class RecordWriter:
         tasks: Sequence[Mapping[str, Any]],
         events: Sequence[Mapping[str, Any]] = (),
         estimates: Sequence[Mapping[str, Any]] = (),
+        upgrades: Sequence[Mapping[str, Any]] = (),
+        predictions: NDArray[np.void] | None = None,
     ) -> None:
         """Write one finished job; when this returns the job survives a kill.
 
@@ -213,8 +215,11 @@ class RecordWriter:
         ----------
         job : mapping
             Row of the table ``jobs``; its id is new and not negative.
-        layers, tasks, events, estimates : sequence of mapping
+        layers, tasks, events, estimates, upgrades : sequence of mapping
             The job's rows of these tables.
+        predictions : ndarray, optional
+            The job's rows of this table, of type ``schema.dtype``
+            (:func:`hpcrefine.record.schema.pack_arrays`).
 
         Raises
         ------
@@ -228,6 +233,8 @@ class RecordWriter:
             "layers": schema.pack("layers", layers),
             "events": schema.pack("events", events),
             "estimates": schema.pack("estimates", estimates),
+            "upgrades": schema.pack("upgrades", upgrades),
+            "predictions": schema.pack("predictions", ()) if predictions is None else predictions,
             "jobs": schema.pack("jobs", [job]),
         }
         number = int(packed["jobs"]["job"][0])

@@ -43,6 +43,16 @@ def make_job(number, layers=2, tasks=3, events=0):
     )
 
 
+def make_inference(number, upgrades=2, samples=4):
+    """What ``append`` takes for a job of inference beside its tables of products."""
+    columns = make_row("predictions", job=number, label=-1, error=np.nan)
+    columns["upgrade"] = np.repeat(np.arange(upgrades), samples)
+    columns["sample"] = np.tile(np.arange(samples), upgrades)
+    columns["score"] = columns["sample"] + 0.5 * columns["upgrade"]
+    rows = [make_row("upgrades", job=number, upgrade=i, samples=samples) for i in range(upgrades)]
+    return {"upgrades": rows, "predictions": schema.pack_arrays("predictions", columns)}
+
+
 @pytest.fixture
 def row():
     return make_row
@@ -51,6 +61,11 @@ def row():
 @pytest.fixture
 def job():
     return make_job
+
+
+@pytest.fixture
+def inference():
+    return make_inference
 
 
 @pytest.fixture

@@ -22,9 +22,10 @@ LAYERS = 3
 WRITER = """
 import itertools, json, sys
 import numpy as np
-from hpcrefine.record.schema import pack
+from hpcrefine.record.schema import pack, pack_arrays
 from hpcrefine.record.writer import RecordWriter
-how, path, (worker, job, layer, task, event) = *sys.argv[1:3], json.loads(sys.argv[3])
+how, path, templates = sys.argv[1:]
+worker, job, layer, task, event, upgrade, prediction = json.loads(templates)
 print("begins", flush=True)
 if how == "resume":
     writer = RecordWriter.resume(path, workers=[worker])
@@ -45,14 +46,19 @@ for i in itertools.count(len(writer.finished)):
     layers = [layer | {"job": i, "layer": j} for j in range(3)]
     tasks = [task | {"job": i, "layer": j, "task": t} for j in range(3) for t in range(i % 40)]
     events = [event | {"job": i, "rank": r} for r in range(i % 3)]
-    writer.append(job | {"job": i}, layers, tasks, events)
+    upgrades = [upgrade | {"job": i, "upgrade": j} for j in range(3)]
+    samples = np.arange(i % 3 * 100)
+    predictions = pack_arrays("predictions", prediction | {"job": i, "sample": samples})
+    writer.append(job | {"job": i}, layers, tasks, events, (), upgrades, predictions)
     print(i, flush=True)
 """
 
 
 def make_templates(row):
     layer, task = row("layers", minijobs=7), row("tasks", compute=2.5)
-    return [row("workers"), row("jobs"), layer, task, row("events", kind="silent")]
+    upgrade, prediction = row("upgrades", gray=0.5), row("predictions", score=0.75)
+    event = row("events", kind="silent")
+    return [row("workers"), row("jobs"), layer, task, event, upgrade, prediction]
 
 
 @pytest.fixture
@@ -101,6 +107,13 @@ def check_consistent(record):
     assert np.all(record.tasks["compute"] == 2.5)
     expected = [(i, r, "silent") for i in range(jobs) for r in range(i % 3)]
     assert record.events[["job", "rank", "kind"]].tolist() == expected
+    assert record.upgrades["job"].tolist() == np.repeat(range(jobs), LAYERS).tolist()
+    assert np.all(record.upgrades["gray"] == 0.5)
+    counts = [i % 3 * 100 for i in range(jobs)]
+    assert np.array_equal(record.predictions["job"], np.repeat(range(jobs), counts))
+    samples = np.concatenate([np.arange(count) for count in counts])
+    assert np.array_equal(record.predictions["sample"], samples)
+    assert np.all(record.predictions["score"] == 0.75)
     assert not record.complete
 
 

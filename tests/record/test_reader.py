@@ -10,10 +10,10 @@ from hpcrefine.record.reader import read, seal
 
 
 @pytest.fixture
-def finished(path, open_writer, job):
+def finished(path, open_writer, job, inference):
     with open_writer() as writer:
         for number in range(3):
-            writer.append(*job(number, events=1))
+            writer.append(*job(number, events=1), **inference(number))
     return path
 
 
@@ -35,7 +35,8 @@ def test_only_the_columns_asked_for_are_read(finished):
     assert part.jobs.tolist() == whole.jobs[["job", "status"]].tolist()
     assert part.layers.tolist() == whole.layers[["job", "minijobs", "ready"]].tolist()
     assert part.tasks["job"].tolist() == whole.tasks["job"].tolist()
-    assert [len(part.workers), len(part.events), len(part.estimates)] == [0, 0, 0]
+    for name in ("workers", "events", "estimates", "upgrades", "predictions"):
+        assert len(getattr(part, name)) == 0
     assert part.attributes == whole.attributes
     make_older(finished, 2)
     older = read(finished, {"jobs": ["scheme", "stragglers", "end"]}).jobs
@@ -83,11 +84,11 @@ def test_a_live_record_is_not_sealed(path, open_writer, job):
 
 def test_rows_without_a_job_are_dropped(finished):
     with h5py.File(finished, "r+") as file:
-        for name in ("jobs", "layers", "tasks", "events"):
+        for name in ("jobs", "layers", "tasks", "events", "upgrades", "predictions"):
             # Allocated and never written, as a kill between two writes may leave it.
             file[name].resize((len(file[name]) + 1,))
             assert file[name]["job"][-1] == schema.NO_JOB
-        for name in ("tasks", "events"):
+        for name in ("tasks", "events", "predictions"):
             stray = np.zeros(1, schema.dtype(name))
             stray["job"] = 99
             file[name].resize((len(file[name]) + 1,))
@@ -95,6 +96,7 @@ def test_rows_without_a_job_are_dropped(finished):
     record = read(finished)
     assert [len(record.jobs), len(record.layers), len(record.tasks)] == [3, 6, 18]
     assert record.events["job"].tolist() == [0, 1, 2]
+    assert [len(record.upgrades), len(record.predictions)] == [6, 24]
 
 
 def test_sealing_a_finished_record_leaves_it_untouched(finished):
@@ -170,7 +172,7 @@ def make_older(path, version):
                 file[name] = rows[[column for column, _ in old]].astype(old)
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_what_an_older_version_lacks_is_absent(finished, version):
     newer = read(finished)
     make_older(finished, version)
@@ -183,7 +185,7 @@ def test_what_an_older_version_lacks_is_absent(finished, version):
                 assert found == getattr(newer, name)[column.name].tolist()
             else:
                 assert repr(found) == repr([column.absent] * len(found))
-    for name in ("events", "estimates"):
+    for name in ("events", "estimates", "upgrades", "predictions"):
         rows = getattr(older, name)
         assert rows.dtype == getattr(newer, name).dtype
         assert len(rows) == (len(getattr(newer, name)) if schema.since(name) <= version else 0)

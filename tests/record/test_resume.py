@@ -10,30 +10,31 @@ from hpcrefine.record.writer import RecordWriter
 
 
 @pytest.fixture
-def interrupted(path, open_writer, job):
+def interrupted(path, open_writer, job, inference):
     """A record of the jobs 0, 1 and 5, closed by an error in job 2."""
     with pytest.raises(RuntimeError), open_writer() as writer:
         for number in (0, 5, 1):
-            writer.append(*job(number, events=2))
+            writer.append(*job(number, events=2), **inference(number))
         layers, tasks, events = job(2, events=2)[1:]
         for name, rows in (("layers", layers), ("tasks", tasks), ("events", events)):
             writer._extend(name, schema.pack(name, rows))
+        writer._extend("predictions", inference(2)["predictions"])
         raise RuntimeError
     return path
 
 
 def rows_of(record):
-    return {name: getattr(record, name).tolist() for name in schema.TABLES}
+    return {name: list(map(repr, getattr(record, name).tolist())) for name in schema.TABLES}
 
 
-def test_finished_jobs_are_kept_and_new_ones_appended(interrupted, job, row):
+def test_finished_jobs_are_kept_and_new_ones_appended(interrupted, job, inference, row):
     before = read(interrupted)
     with RecordWriter.resume(interrupted, workers=[row("workers", rank=7)]) as writer:
         assert writer.path == interrupted
         assert writer.finished == {0, 1, 5}
         with pytest.raises(ValueError, match="column job: 5"):
             writer.append(*job(5))
-        writer.append(*job(2, events=1))
+        writer.append(*job(2, events=1), **inference(2))
         assert writer.finished == {0, 1, 2, 5}
     after = read(interrupted)
     assert after.complete
@@ -43,6 +44,7 @@ def test_finished_jobs_are_kept_and_new_ones_appended(interrupted, job, row):
     for name, rows in rows_of(before).items():
         assert rows_of(after)[name][: len(rows)] == rows
     assert [len(after.layers), len(after.tasks), len(after.events)] == [8, 24, 7]
+    assert [len(after.upgrades), len(after.predictions)] == [8, 32]
     assert after.workers[["rank", "session"]].tolist() == [(0, 0), (1, 0), (2, 0), (7, 1)]
     assert list(interrupted.parent.iterdir()) == [interrupted]
 
@@ -53,7 +55,7 @@ def test_rows_of_unfinished_jobs_are_gone(interrupted):
     before = read(interrupted)
     RecordWriter.resume(interrupted, workers=[]).close(complete=False)
     with h5py.File(interrupted) as file:
-        for name in ("layers", "tasks", "events"):
+        for name in ("layers", "tasks", "events", "upgrades", "predictions"):
             assert set(file[name]["job"]) == {0, 1, 5}
     assert rows_of(read(interrupted)) == rows_of(before)
 

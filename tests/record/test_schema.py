@@ -69,6 +69,32 @@ def test_long_names_are_cut(row):
     assert packed["host"][0] == b"h" * 64
 
 
+def make_columns(**changes):
+    columns = {"job": 3, "upgrade": [0, 0, 1], "sample": np.arange(3), "label": -1}
+    columns |= {"prediction": np.array([1, 0, 1]), "score": 0.25, "error": np.nan, "decided": True}
+    return columns | changes
+
+
+def test_arrays_are_packed_as_rows_are():
+    packed = schema.pack_arrays("predictions", make_columns())
+    single = {name: np.broadcast_to(values, 3) for name, values in make_columns().items()}
+    rows = [{name: values[i].item() for name, values in single.items()} for i in range(3)]
+    assert packed.tobytes() == schema.pack("predictions", rows).tobytes()
+    none = {name: np.empty(0) for name in make_columns()}
+    assert schema.pack_arrays("predictions", none | {"job": 1}).shape == (0,)
+
+
+def test_arrays_that_do_not_fit_are_refused():
+    def refused(error, message, **changes):
+        with pytest.raises(error, match=message):
+            schema.pack_arrays("predictions", make_columns(**changes))
+
+    refused(KeyError, r"unknown columns \['colour'\]", colour=1)
+    refused(ValueError, "column label", label=np.array([0.5, 1, 2]))
+    refused(ValueError, "column sample", sample=np.array([0, 1, 2**40]))
+    refused(ValueError, "shape", sample=np.arange(4))
+
+
 def test_columns_are_absent_from_older_records_by_their_kind():
     absent = {(t, c.name): c.absent for t in schema.TABLES for c in schema.TABLES[t] if c.since > 1}
     assert np.isnan(absent.pop(("jobs", "sent_bytes")))
@@ -80,7 +106,7 @@ def test_columns_are_absent_from_older_records_by_their_kind():
 
 
 def test_a_table_is_as_old_as_its_oldest_column():
-    assert [schema.since(table) for table in schema.TABLES] == [1, 1, 1, 1, 3, 4]
+    assert [schema.since(table) for table in schema.TABLES] == [1, 1, 1, 1, 3, 4, 5, 5]
 
 
 def test_a_variant_is_any_label(row):

@@ -92,7 +92,7 @@ def test_bad_rows_leave_no_trace(path, open_writer, job, row):
         assert [len(file[name]) for name in ("jobs", "layers", "tasks", "events")] == [1, 2, 6, 0]
 
 
-def test_the_jobs_row_comes_last(path, open_writer, job, monkeypatch):
+def test_the_jobs_row_comes_last(path, open_writer, job, inference, monkeypatch):
     with open_writer() as writer:
         extend = writer._extend
 
@@ -101,15 +101,15 @@ def test_the_jobs_row_comes_last(path, open_writer, job, monkeypatch):
                 raise OSError("disk full")
             extend(name, rows)
 
-        writer.append(*job(0, events=2))
+        writer.append(*job(0, events=2), **inference(0))
         monkeypatch.setattr(writer, "_extend", break_before_the_job)
         with pytest.raises(OSError, match="disk full"):
-            writer.append(*job(1, events=2))
-    tables = ("layers", "tasks", "events")
+            writer.append(*job(1, events=2), **inference(1))
+    tables = ("layers", "tasks", "events", "upgrades", "predictions")
     with h5py.File(path) as file:
-        assert [set(file[name]["job"]) for name in tables] == [{0, 1}] * 3
+        assert [set(file[name]["job"]) for name in tables] == [{0, 1}] * 5
     record = read(path)
-    assert [set(getattr(record, name)["job"]) for name in ("jobs", *tables)] == [{0}] * 4
+    assert [set(getattr(record, name)["job"]) for name in ("jobs", *tables)] == [{0}] * 6
 
 
 def make_many(row, numbers, layers=2):
@@ -206,6 +206,40 @@ def test_events_are_optional_and_kept(path, open_writer, job, row):
         writer.append(*job(1)[:3], [died])
     (event,) = read(path).events
     assert event.tolist() == (1, 2.5, 3, "died", "d" * 128)
+
+
+def test_jobs_of_inference(path, open_writer, job, inference):
+    with open_writer() as writer:
+        for number, samples in enumerate((9000, 1, 9000)):
+            head, _, tasks, events = job(number)
+            writer.append(head, [], tasks, events, **inference(number, 3, samples))
+        with pytest.raises(ValueError, match="table predictions, column job: rows of another job"):
+            writer.append(*job(3), predictions=inference(2)["predictions"])
+        with pytest.raises(ValueError, match="table upgrades, column job: rows of another job"):
+            writer.append(*job(3), upgrades=inference(2)["upgrades"])
+    record = read(path)
+    assert len(record.jobs) == 3
+    assert len(record.layers) == 0
+    assert record.upgrades[["job", "upgrade", "samples"]].tolist() == [
+        (number, upgrade, samples)
+        for number, samples in enumerate((9000, 1, 9000))
+        for upgrade in range(3)
+    ]
+    assert np.bincount(record.predictions["job"]).tolist() == [27_000, 3, 27_000]
+    expected = record.predictions["sample"] + 0.5 * record.predictions["upgrade"]
+    assert np.array_equal(record.predictions["score"], expected)
+    assert np.isnan(record.predictions["error"]).all()
+    assert (record.predictions["label"] == -1).all()
+
+
+def test_predictions_are_compressed_in_all_records(path, open_writer, job, inference):
+    with open_writer() as writer:
+        writer.append(*job(0), **inference(0, samples=20_000))
+    with h5py.File(path) as file:
+        assert file["predictions"].compression == "lzf"
+        assert file["upgrades"].compression is None
+        stored = file["predictions"].id.get_storage_size()
+        assert stored < 0.4 * file["predictions"].dtype.itemsize * 40_000
 
 
 def test_a_file_that_appears_meanwhile_is_kept(path, open_writer, monkeypatch):

@@ -186,10 +186,8 @@ def test_every_counted_job_is_in_exactly_one_variant(drawn, layers):
     rows["job"] = np.repeat(jobs["job"], layers)
     rows["layer"] = np.tile(np.arange(layers), len(drawn))
     rows["ready"] = np.repeat([time for _, time in drawn], layers)
-    empty = {
-        name: np.empty(0, schema.text_dtype(name))
-        for name in ("workers", "tasks", "events", "estimates")
-    }
+    others = schema.TABLES.keys() - {"jobs", "layers"}
+    empty = {name: np.empty(0, schema.text_dtype(name)) for name in others}
     attributes = {"job": "", "kind": "measured", "complete": True}
     table = summarise(Record("x", attributes, {}, jobs=jobs, layers=rows, **empty))
     assert sum(row.ready.count for row in table.rows) == len(rows)
