@@ -15,7 +15,7 @@ Array = NDArray[Any]
 Pair = tuple[int, int]
 Padding = tuple[int, int, int, int]
 
-_COLUMNS = 1 << 19  # bytes of a block of columns, which are to stay in cache
+_COLUMNS = 1 << 20  # bytes of a block of columns, which are to stay in cache
 
 
 def channels_last(images: Array) -> Array:

@@ -26,7 +26,7 @@ Key = tuple[int, int, int]
 Terms = tuple[tuple[int, int], ...]
 
 _VERSION = 1
-_VALUES = 1 << 18  # of the largest layer of a block of samples: a megabyte of sums
+_VALUES = 1 << 19  # of the largest layer of a block of samples: two megabytes of sums
 
 
 @dataclass(frozen=True)
