@@ -5,9 +5,10 @@ from pathlib import Path
 
 from hpcrefine.errors import InputError
 from hpcrefine.record.reader import read
-from hpcrefine.report import export, plots, render, streams, streamtext
+from hpcrefine.report import export, inference, inferencetext, plots, render, streams, streamtext
 from hpcrefine.report.codes import Codes, compare
 from hpcrefine.report.following import Splits, follow
+from hpcrefine.report.inference import Inference
 from hpcrefine.report.streams import Streams
 from hpcrefine.report.tables import Table, summarise
 
@@ -55,8 +56,8 @@ def report(
         A record cannot be read, or a file cannot be written.
     """
     names = [Path(path).stem for path in paths]
-    tables: list[Table | Codes | Streams | Splits]
-    of_records: list[Table | Streams] = []
+    tables: list[Table | Codes | Streams | Splits | Inference]
+    of_records: list[Table | Streams | Inference] = []
     if plot is not None or not (codes or split):
         of_records += [_summarise(path, phases) for path in paths]
     if codes:
@@ -73,18 +74,22 @@ def report(
     return "\n".join([*(_text(table, phases) for table in tables), *([notes] if notes else [])])
 
 
-def _summarise(path: Path, phases: bool) -> Table | Streams:
-    record = read(path, streams.COLUMNS)
+def _summarise(path: Path, phases: bool) -> Table | Streams | Inference:
+    record = read(path, streams.COLUMNS | {"upgrades": ()})
     if streams.has_streams(record) and not phases:
         return streams.summarise(record)
+    if inference.has_inference(record) and not phases:
+        return inference.summarise(read(path, inference.COLUMNS))
     return summarise(read(path))
 
 
-def _text(table: Table | Codes | Streams | Splits, phases: bool) -> str:
+def _text(table: Table | Codes | Streams | Splits | Inference, phases: bool) -> str:
     if isinstance(table, Codes):
         return render.codes(table)
     if isinstance(table, Streams):
         return streamtext.text(table)
+    if isinstance(table, Inference):
+        return inferencetext.text(table)
     if isinstance(table, Splits):
         return streamtext.splits(table)
     return render.phases(table) if phases else render.text(table)
