@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpcrefine.errors import InputError
-from hpcrefine.record.reader import read
+from hpcrefine.record.reader import Record, read
 from hpcrefine.report import export, inference, inferencetext, plots, render, streams, streamtext
 from hpcrefine.report.codes import Codes, compare
 from hpcrefine.report.following import Splits, follow
@@ -61,7 +61,7 @@ def report(
     if plot is not None or not (codes or split):
         of_records += [_summarise(path, phases) for path in paths]
     if codes:
-        names, tables = ["codes"], [compare(map(read, paths))]
+        names, tables = ["codes"], [compare(map(_of_products, paths))]
     elif split:
         tables = [follow(read(path, streams.COLUMNS)) for path in paths]
     else:
@@ -81,6 +81,13 @@ def _summarise(path: Path, phases: bool) -> Table | Streams | Inference:
     if inference.has_inference(record) and not phases:
         return inference.summarise(read(path, inference.COLUMNS))
     return summarise(read(path))
+
+
+def _of_products(path: Path) -> Record:
+    record = read(path)
+    if inference.has_inference(record):
+        raise InputError(f"--codes: {path}: found a record of inference, expected one of products")
+    return record
 
 
 def _text(table: Table | Codes | Streams | Splits | Inference, phases: bool) -> str:

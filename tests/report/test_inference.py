@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from hpcrefine.errors import InputError
 from hpcrefine.record.reader import read
 from hpcrefine.report import report
 from hpcrefine.report.inference import COLUMNS, summarise
@@ -249,6 +250,12 @@ def test_records_of_products_and_of_inference_beside_each_other(
     first, second = report([products]), report([inference])
     assert report([products, inference]) == f"{first}\n{second}"
     assert "no phases in this record" in report([inference], phases=True)
+
+
+def test_codes_are_of_products(write, jobs, write_inference, inference_jobs):
+    paths = [write(jobs, "products.h5"), write_inference(*inference_jobs)]
+    with pytest.raises(InputError, match=r"--codes: .*run\.h5: found a record of inference"):
+        report(paths, codes=True)
 
 
 def test_many_samples_take_little_time(write_inference):
