@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpcrefine.errors import InputError
-from hpcrefine.record.reader import read
-from hpcrefine.report import export, plots, render, streams, streamtext
+from hpcrefine.record.reader import Record, read
+from hpcrefine.report import export, inference, inferencetext, plots, render, streams, streamtext
 from hpcrefine.report.codes import Codes, compare
 from hpcrefine.report.following import Splits, follow
+from hpcrefine.report.inference import Inference
 from hpcrefine.report.streams import Streams
 from hpcrefine.report.tables import Table, summarise
 
@@ -55,12 +56,12 @@ def report(
         A record cannot be read, or a file cannot be written.
     """
     names = [Path(path).stem for path in paths]
-    tables: list[Table | Codes | Streams | Splits]
-    of_records: list[Table | Streams] = []
+    tables: list[Table | Codes | Streams | Splits | Inference]
+    of_records: list[Table | Streams | Inference] = []
     if plot is not None or not (codes or split):
         of_records += [_summarise(path, phases) for path in paths]
     if codes:
-        names, tables = ["codes"], [compare(map(read, paths))]
+        names, tables = ["codes"], [compare(map(_of_products, paths))]
     elif split:
         tables = [follow(read(path, streams.COLUMNS)) for path in paths]
     else:
@@ -73,18 +74,29 @@ def report(
     return "\n".join([*(_text(table, phases) for table in tables), *([notes] if notes else [])])
 
 
-def _summarise(path: Path, phases: bool) -> Table | Streams:
-    record = read(path, streams.COLUMNS)
+def _summarise(path: Path, phases: bool) -> Table | Streams | Inference:
+    record = read(path, streams.COLUMNS | {"upgrades": ()})
     if streams.has_streams(record) and not phases:
         return streams.summarise(record)
+    if inference.has_inference(record) and not phases:
+        return inference.summarise(read(path, inference.COLUMNS))
     return summarise(read(path))
 
 
-def _text(table: Table | Codes | Streams | Splits, phases: bool) -> str:
+def _of_products(path: Path) -> Record:
+    record = read(path)
+    if inference.has_inference(record):
+        raise InputError(f"--codes: {path}: found a record of inference, expected one of products")
+    return record
+
+
+def _text(table: Table | Codes | Streams | Splits | Inference, phases: bool) -> str:
     if isinstance(table, Codes):
         return render.codes(table)
     if isinstance(table, Streams):
         return streamtext.text(table)
+    if isinstance(table, Inference):
+        return inferencetext.text(table)
     if isinstance(table, Splits):
         return streamtext.splits(table)
     return render.phases(table) if phases else render.text(table)

@@ -12,6 +12,8 @@ from hpcrefine.report.codes import Codes
 from hpcrefine.report.codes import Row as CodeRow
 from hpcrefine.report.following import Row as SplitRow
 from hpcrefine.report.following import Splits
+from hpcrefine.report.inference import Inference
+from hpcrefine.report.inference import Row as InferenceRow
 from hpcrefine.report.statistics import Mean, Summary
 from hpcrefine.report.streams import Row as StreamRow
 from hpcrefine.report.streams import Streams
@@ -23,12 +25,12 @@ _TIMES = {
 }
 
 
-def as_json(tables: Sequence[Table | Codes | Streams | Splits]) -> str:
+def as_json(tables: Sequence[Table | Codes | Streams | Splits | Inference]) -> str:
     """Render tables as a JSON list, times in seconds, NaN and infinity as ``null``."""
     return json.dumps([_finite(asdict(table)) for table in tables], indent=2, allow_nan=False)
 
 
-def as_csv(table: Table | Codes | Streams | Splits) -> str:
+def as_csv(table: Table | Codes | Streams | Splits | Inference) -> str:
     """Render a table as CSV: a line per row, units in the header, NaN empty."""
     if isinstance(table, Codes):
         run = {"files": " ".join(run.file for run in table.runs)}
@@ -45,7 +47,7 @@ def as_csv(table: Table | Codes | Streams | Splits) -> str:
     return out.getvalue()
 
 
-def _flat(row: Row | CodeRow | StreamRow | SplitRow) -> Iterator[tuple[str, Any]]:
+def _flat(row: Row | CodeRow | StreamRow | SplitRow | InferenceRow) -> Iterator[tuple[str, Any]]:
     for name, value in vars(row).items():
         if isinstance(value, Summary | Mean):
             yield from ((f"{name}_{part}", inner) for part, inner in vars(value).items())

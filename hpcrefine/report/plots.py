@@ -4,16 +4,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hpcrefine.errors import InputError
+from hpcrefine.report.inference import Inference
 from hpcrefine.report.streams import Streams
 from hpcrefine.report.tables import Table
 
 
-def plot(tables: Iterable[Table | Streams], directory: Path) -> list[Path]:
+def plot(tables: Iterable[Table | Streams | Inference], directory: Path) -> list[Path]:
     """Draw records; those of streams of one job in which the same settings differ, together.
 
     Parameters
     ----------
-    tables : iterable of Table or Streams
+    tables : iterable of Table, Streams or Inference
         The table of each record.
     directory : Path
         Where the files go, one PNG and one SVG a figure, named after the first record in it.
@@ -35,7 +36,7 @@ def plot(tables: Iterable[Table | Streams], directory: Path) -> list[Path]:
             "--plot: found no matplotlib, expected it to be installed: "
             "pip install 'hpcrefine[report]'"
         ) from None
-    from hpcrefine.report import figures, style
+    from hpcrefine.report import figures, inferencefigures, style
     from hpcrefine.report.anytime import anytime
 
     drawn: dict[str, list[Figure]] = {}
@@ -45,6 +46,9 @@ def plot(tables: Iterable[Table | Streams], directory: Path) -> list[Path]:
             continue
         if isinstance(table, Streams):
             together.setdefault((table.name, figures.varied([table])), []).append(table)
+        elif isinstance(table, Inference):
+            for end, figure in inferencefigures.draw(table):
+                drawn.setdefault(f"{Path(table.file).stem}-{end}", []).append(figure)
         else:
             drawn.setdefault(f"{Path(table.file).stem}-anytime", []).append(anytime(table))
     for alike in together.values():

@@ -1,12 +1,12 @@
 """Tables of products and of codes as text for people."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from hpcrefine.record.schema import PHASES, TABLES
 from hpcrefine.report.codes import Codes
 from hpcrefine.report.codes import Row as CodeRow
-from hpcrefine.report.statistics import SMALLEST, UNSTABLE, Summary
+from hpcrefine.report.statistics import Summary
 from hpcrefine.report.tables import Row, Table
 from hpcrefine.report.writing import (
     BYTE_UNITS,
@@ -17,6 +17,7 @@ from hpcrefine.report.writing import (
     number,
     run_notes,
     smallest,
+    time_warnings,
     title,
     wrong_warnings,
 )
@@ -195,7 +196,7 @@ def _notes(table: Table) -> Iterator[str]:
     yield from run_notes(table)
     apart = _differ(table)
     labels = [_label(row, apart) for row in table.rows]
-    yield from _time_warnings(zip(labels, (row.ready for row in table.rows), strict=True))
+    yield from time_warnings(zip(labels, (row.ready for row in table.rows), strict=True))
     yield from wrong_warnings(zip(labels, (row.verdict for row in table.rows), strict=True))
 
 
@@ -215,21 +216,8 @@ def _codes_warnings(table: Codes) -> Iterator[str]:
     ]
     for which in ("first", "last"):
         times = (getattr(row, which) for row in table.rows)
-        yield from _time_warnings(zip((f"{which} of {x}" for x in labels), times, strict=True))
+        yield from time_warnings(zip((f"{which} of {x}" for x in labels), times, strict=True))
     yield from wrong_warnings(zip(labels, (row.verdict for row in table.rows), strict=True))
-
-
-def _time_warnings(entries: Iterable[tuple[str, Summary]]) -> Iterator[str]:
-    entries = list(entries)
-    few = [label for label, times in entries if times.count < SMALLEST]
-    if few:
-        yield f"warning: fewer than {SMALLEST} times, no 95 % interval: {', '.join(few)}"
-    unstable = [label for label, times in entries if times.unstable]
-    if unstable:
-        yield (
-            f"warning: unstable, interval wider than {UNSTABLE:.0%} of the median: "
-            f"{', '.join(unstable)}"
-        )
 
 
 def _differ(table: Table) -> bool:

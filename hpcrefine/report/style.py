@@ -1,5 +1,6 @@
 """How figures look: colours that everyone can tell apart, legends beside the data, files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ ONESHOT = "#000000"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 FORMATS = ("png", "svg")
+
+_BESIDE = 3  # panels
 
 _SETTINGS: dict[str, Any] = {
     "figure.dpi": 100,
@@ -46,12 +49,43 @@ def canvas(title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def panels(title: str, titles: Sequence[str], *, alike: bool = True) -> tuple[Figure, list[Axes]]:
+    """Return a figure and its axes beside each other, each with a title.
+
+    All have the same vertical scale, and if they are `alike` the same horizontal one.
+    """
+    rows = -(-len(titles) // _BESIDE)
+    wide = min(_BESIDE, len(titles))
+    with matplotlib.rc_context(_SETTINGS):
+        figure = Figure(figsize=(1.5 + 3.4 * wide, 0.6 + 3.6 * rows), layout="constrained")
+        grid = figure.subplots(rows, wide, sharex=alike, sharey=True, squeeze=False)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        every = list(grid.flat)
+        for axes, name in zip(every, titles, strict=False):
+            axes.set_title(name, pad=8, fontsize=10, fontweight="normal")
+        for axes in every[len(titles) :]:
+            axes.remove()
+        for axes in every[max(len(titles) - wide, 0) : len(titles)]:
+            axes.tick_params("x", labelbottom=True)
+    return figure, every[: len(titles)]
+
+
 def legend(axes: Axes) -> None:
     """Put the legend to the right of the data; labels that several things have, once."""
     handles, labels = axes.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
     with matplotlib.rc_context(_SETTINGS):
         axes.legend(once.values(), once.keys(), loc="upper left", bbox_to_anchor=(1.01, 1.0))
+
+
+def legend_beside(figure: Figure) -> None:
+    """Put one legend of all panels to their right; labels that several things have, once."""
+    once: dict[Any, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            once.setdefault(label, handle)
+    with matplotlib.rc_context(_SETTINGS):
+        figure.legend(once.values(), once.keys(), loc="outside right upper")
 
 
 def save(figure: Figure, directory: Path, name: str) -> list[Path]:

@@ -9,10 +9,12 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from hpcrefine.report.run import Event, Run
+from hpcrefine.report.statistics import SMALLEST, UNSTABLE, Summary
 
 # Wide enough for any table: text that goes to a file or a pipe must not be cut.
 _WIDTH = 10_000
 TIME_UNITS = (("s", 1.0), ("ms", 1e3), ("us", 1e6))
+OPERATION_UNITS = (("G", 1e-9), ("M", 1e-6), ("k", 1e-3), ("1", 1.0))
 BYTE_UNITS = (("GB", 1e-9), ("MB", 1e-6), ("kB", 1e-3), ("B", 1.0))
 _TEXT = ("variant", "scheme", "split", "stream", "verdict")
 _MISHAPS = {
@@ -81,6 +83,20 @@ def wrong_warnings(entries: Iterable[tuple[str, str]]) -> Iterator[str]:
     wrong = [label for label, verdict in entries if verdict == "wrong"]
     if wrong:
         yield f"warning: WRONG results, their times mean nothing: {', '.join(wrong)}"
+
+
+def time_warnings(entries: Iterable[tuple[str, Summary]]) -> Iterator[str]:
+    """Warn of labels whose times are few or unstable."""
+    entries = list(entries)
+    few = [label for label, times in entries if times.count < SMALLEST]
+    if few:
+        yield f"warning: fewer than {SMALLEST} times, no 95 % interval: {', '.join(few)}"
+    unstable = [label for label, times in entries if times.unstable]
+    if unstable:
+        yield (
+            f"warning: unstable, interval wider than {UNSTABLE:.0%} of the median: "
+            f"{', '.join(unstable)}"
+        )
 
 
 def smallest(values: Iterable[float]) -> float:

@@ -131,3 +131,71 @@ def jobs():
         (warm | {"variant": "oneshot"}, [{"ready": 9.0}]),
         *(job for pair in zip(layered, oneshot, strict=True) for job in pair),
     ]
+
+
+def build_inference(number, upgrades, predictions=(), **head):
+    """What ``append`` takes for a job of inference: changes to its rows, and columns of samples."""
+    job = {"variant": "all", "deadline": np.nan, "rate": np.nan, "n": 100, "k": 784, "p": 10}
+    rows = []
+    for place, changes in enumerate(upgrades):
+        row = {"upgrade": place, "samples": 100, "agreement": np.nan} | changes
+        rows.append(build_row("upgrades", job=number, **row))
+    tables = [
+        schema.pack_arrays("predictions", build_row("predictions", job=number) | columns)
+        for columns in predictions
+    ]
+    return {
+        "job": build_row("jobs", **({"job": number} | job | head)),
+        "layers": [],
+        "tasks": [],
+        "upgrades": rows,
+        "predictions": np.concatenate(tables) if tables else None,
+    }
+
+
+@pytest.fixture
+def write_inference(tmp_path):
+    """Write a record of inference: each job what `build_inference` takes."""
+
+    def write_record(*jobs, name="run.h5", job_text=JOB_TEXT):
+        workers = [build_row("workers", rank=i, threads=1, kernel="int8") for i in range(3)]
+        given = {"job_text": job_text, "kind": "measured", "environment": {}, "workers": workers}
+        with RecordWriter(tmp_path / name, **given) as writer:
+            for number, job in enumerate(jobs):
+                writer.append(**build_inference(number, **job))
+        return tmp_path / name
+
+    return write_record
+
+
+@pytest.fixture
+def inference_jobs():
+    """Seven jobs of each variant: one-shot takes 40 ms, all upgrades 10 and 30, adaptive 10, 16."""
+
+    def upgrade(ready, accuracy, agreement, gray, operations, share, samples=100):
+        row = {"ready": ready, "accuracy": accuracy, "agreement": agreement, "gray": gray}
+        row |= {"decided": round(100 * (1 - gray)), "samples": samples, "share": share}
+        return row | {"operations": operations, "tasks_used": 4}
+
+    variants = {
+        "oneshot": [upgrade(0.04, 0.9, np.nan, 0.0, 1e7, 1.0)],
+        "all": [
+            upgrade(0.01, 0.85, 0.93, 1.0, 4e6, 0.4),
+            upgrade(0.03, 0.9, 1.0, 0.0, 6e6, 1.0),
+        ],
+        "adaptive": [
+            upgrade(0.01, 0.85, 0.93, 0.2, 4e6, 0.4),
+            upgrade(0.016, 0.89, 0.99, 0.0, 1.2e6, 0.52, samples=20),
+        ],
+    }
+    steady = np.linspace(0.99, 1.01, 7)
+    return [
+        {
+            "variant": name,
+            "verdict": "exact",
+            "repeat": i,
+            "upgrades": [row | {"ready": row["ready"] * scale} for row in rows],
+        }
+        for i, scale in enumerate(steady)
+        for name, rows in variants.items()
+    ]
