@@ -153,6 +153,20 @@ def test_what_follows_a_global_average(tmp_path, after, ops):
     assert [node.op for node in check(tmp_path, model).nodes] == ops
 
 
+@pytest.mark.parametrize(
+    ("inputs", "attributes", "version"),
+    [
+        (["x", "axes"], {"keepdims": 0}, 18),
+        (["x", "axes"], {}, 18),
+        (["x"], {"axes": [-1, 2], "keepdims": 0}, 13),
+    ],
+)
+def test_a_mean_over_images_is_a_global_average(tmp_path, inputs, attributes, version):
+    mean = operator("ReduceMean", inputs, ["h"], **attributes)
+    network = check(tmp_path, headed([mean], 2, {"axes": np.array([2, 3])}, version=version))
+    assert [node.op for node in network.nodes] == ["globalaveragepool", "dense"]
+
+
 def test_squeeze_by_attribute(tmp_path):
     squeeze = operator("Squeeze", ["g"], ["h"], axes=[2, 3])
     model = headed([operator("GlobalAveragePool", ["x"], ["g"]), squeeze], 2, version=11)
@@ -458,6 +472,10 @@ def of_image(node, **constants):
         (
             of_image(operator("Squeeze", ["x", "v"], ["h"]), v=np.array([2])),
             r"node 'h' \(Squeeze\): axes: found \[2\] for samples of shape \(2, 7, 6\)",
+        ),
+        (
+            of_image(operator("ReduceMean", ["x"], ["h"], axes=[1])),
+            r"node 'h' \(ReduceMean\): axes: found \[1\], expected \[2, 3\] of images",
         ),
         (
             of_image(operator("PRelu", ["x", "v"], ["h"]), v=normal(6)),
