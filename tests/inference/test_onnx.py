@@ -221,7 +221,14 @@ def test_prelu_of_features(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("inputs", "op"), [(["low", "high"], "clip"), (["zero"], "relu"), (["", "high"], "clip")]
+    ("inputs", "op"),
+    [
+        (["low", "high"], "clip"),
+        (["", "high"], "clip"),
+        (["low"], "clip"),
+        (["zero", "high"], "clip"),
+        (["zero"], "relu"),
+    ],
 )
 def test_clip(tmp_path, inputs, op):
     constants = {"low": np.array(-1, "f"), "high": np.array(0.7, "f"), "zero": np.array(0, "f")}
@@ -307,7 +314,8 @@ def test_a_residual_block_without_names(tmp_path):
         second,
         operator("Add", ["d", "x"], ["e"]),
         operator("Add", ["e", "shift"], ["h"]),
-        operator("Relu", ["h"], ["unused"]),
+        operator("Relu", ["h"], ["unread"]),
+        operator("Relu", ["unread"], ["unused"]),
     ]
     network = check(tmp_path, headed(operators, 84, constants))
     ops = ["conv", "relu", "conv", "add", "conv", "flatten", "dense"]
@@ -466,12 +474,20 @@ def of_image(node, **constants):
             r"node 'h' \(Reshape\): shape: found \[1, -1\], expected \[0, ...\]",
         ),
         (
+            of_image(operator("Reshape", ["x", "v"], ["h"]), v=np.array([-1, -1])),
+            r"node 'h' \(Reshape\): shape: found \[-1, -1\], expected \[0, ...\]",
+        ),
+        (
             of_image(operator("Reshape", ["x", "v"], ["h"]), v=np.array([-1, 14, 6])),
             r"node 'h' \(Reshape\): shape: found \[-1, 14, 6\] for samples of shape \(2, 7, 6\)",
         ),
         (
             of_image(operator("Squeeze", ["x", "v"], ["h"]), v=np.array([2])),
             r"node 'h' \(Squeeze\): axes: found \[2\] for samples of shape \(2, 7, 6\)",
+        ),
+        (
+            of_image(operator("Squeeze", ["x", "v"], ["h"]), v=np.array([0])),
+            r"node 'h' \(Squeeze\): axes: found \[0\] for samples of shape \(2, 7, 6\)",
         ),
         (
             of_image(operator("ReduceMean", ["x"], ["h"], axes=[1])),
