@@ -160,7 +160,7 @@ def _described(network: Network) -> dict[str, Any]:
 def _read(path: Path) -> Network:
     if not zipfile.is_zipfile(path):
         raise InputError("found no zip archive, or a part of one, expected .npz")
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         return _network(json.loads(_member(arrays, _GRAPH, "U").item()), arrays)
 
 

@@ -498,6 +498,10 @@ def of_image(node, **constants):
             r"node 'h' \(PRelu\): input 'v': found shape \(6,\), expected \(2, 1, 1\)",
         ),
         (
+            of_image(operator("BatchNormalization", ["x", *"vvvv"], ["h"]), v=-spread(2)),
+            r"node 'h' \(conv\): weight: found nan at \[0, 0, 0, 0\], expected finite",
+        ),
+        (
             of_image(operator("BatchNormalization", ["x", *"vvvv"], ["h"]), v=normal(3)),
             r"node 'h' \(BatchNormalization\): input 'v': found shape \(3,\), expected \(2,\)",
         ),
