@@ -2,7 +2,9 @@
 
 An .npz file of ours holds the array ``network``, a JSON text (format version, input, nodes with
 their attributes, facts), and each weight as ``node/key`` in float16, float32 or float64. Nothing is
-ever pickled. A trained torch ``Sequential`` of linear layers and ReLUs is exported like this::
+ever pickled.
+
+A trained torch ``Sequential`` of linear layers and ReLUs is exported like this::
 
     from torch import nn
     from hpcrefine.inference.network import Network, Node
@@ -17,7 +19,7 @@ ever pickled. A trained torch ``Sequential`` of linear layers and ReLUs is expor
 
 Any other torch model goes through ONNX, which :func:`load_network` reads just as well::
 
-    torch.onnx.export(model.eval(), torch.zeros(1, 1, 28, 28), "trained.onnx", dynamo=False)
+    torch.onnx.export(model.eval(), torch.zeros(1, 1, 28, 28), "trained.onnx")
 
 A trained ``MLPClassifier(activation="relu")`` of scikit-learn::
 
@@ -158,7 +160,7 @@ def _described(network: Network) -> dict[str, Any]:
 def _read(path: Path) -> Network:
     if not zipfile.is_zipfile(path):
         raise InputError("found no zip archive, or a part of one, expected .npz")
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         return _network(json.loads(_member(arrays, _GRAPH, "U").item()), arrays)
 
 

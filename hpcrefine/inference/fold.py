@@ -20,7 +20,8 @@ def normalisation(
     scale: Array, shift: Array, mean: Array, variance: Array, epsilon: float
 ) -> dict[str, Array]:
     """Return a batch normalisation as weight and bias of each channel, in float64."""
-    factor = scale / np.sqrt(variance.astype(np.float64) + epsilon)
+    with np.errstate(invalid="ignore", divide="ignore"):  # NaN is found, and named, by Network
+        factor = scale / np.sqrt(variance.astype(np.float64) + epsilon)
     return {"weight": factor, "bias": shift - mean * factor}
 
 
@@ -76,5 +77,5 @@ def fold(nodes: Sequence[Node], shapes: Mapping[str, Shape]) -> list[Node]:
 
 
 def _float32(weights: Mapping[str, Array]) -> dict[str, Floats]:
-    with np.errstate(over="ignore"):  # infinity is found, and named, by Network
+    with np.errstate(over="ignore"):
         return {key: array.astype(np.float32) for key, array in weights.items()}

@@ -89,6 +89,20 @@ def _global_average_pool(graph: Graph, operator: Operator) -> None:
     graph.add(operator, "reshape", inner.name, attributes={"shape": (channels, 1, 1)})
 
 
+def _reduce_mean(graph: Graph, operator: Operator) -> None:
+    """Average over height and width, which is how some exporters write a global average."""
+    axes = operator.attributes.get("axes", [])
+    if operator.given(1):
+        axes = graph.constant(operator, 1, 1)
+    found = sorted(int(axis) % 4 for axis in axes)
+    if found != [2, 3] or len(graph.shape(operator)) != 3:
+        raise operator.wrong(f"axes: found {found}, expected [2, 3] of images")
+    if operator.attributes.get("keepdims", 1):
+        _global_average_pool(graph, operator)
+    else:
+        graph.add(operator, "globalaveragepool")
+
+
 def _batch_normalization(graph: Graph, operator: Operator) -> None:
     operator.expect("training_mode", 0)
     channels = graph.shape(operator)[0]
@@ -216,6 +230,7 @@ TAKEN: dict[str, Callable[[Graph, Operator], None]] = {
     "MaxPool": _pool,
     "AveragePool": _pool,
     "GlobalAveragePool": _global_average_pool,
+    "ReduceMean": _reduce_mean,
     "Add": _add,
     "Flatten": _flatten,
     "Reshape": _reshape,

@@ -153,6 +153,20 @@ def test_what_follows_a_global_average(tmp_path, after, ops):
     assert [node.op for node in check(tmp_path, model).nodes] == ops
 
 
+@pytest.mark.parametrize(
+    ("inputs", "attributes", "version"),
+    [
+        (["x", "axes"], {"keepdims": 0}, 18),
+        (["x", "axes"], {}, 18),
+        (["x"], {"axes": [-1, 2], "keepdims": 0}, 13),
+    ],
+)
+def test_a_mean_over_images_is_a_global_average(tmp_path, inputs, attributes, version):
+    mean = operator("ReduceMean", inputs, ["h"], **attributes)
+    network = check(tmp_path, headed([mean], 2, {"axes": np.array([2, 3])}, version=version))
+    assert [node.op for node in network.nodes] == ["globalaveragepool", "dense"]
+
+
 def test_squeeze_by_attribute(tmp_path):
     squeeze = operator("Squeeze", ["g"], ["h"], axes=[2, 3])
     model = headed([operator("GlobalAveragePool", ["x"], ["g"]), squeeze], 2, version=11)
@@ -207,7 +221,14 @@ def test_prelu_of_features(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("inputs", "op"), [(["low", "high"], "clip"), (["zero"], "relu"), (["", "high"], "clip")]
+    ("inputs", "op"),
+    [
+        (["low", "high"], "clip"),
+        (["", "high"], "clip"),
+        (["low"], "clip"),
+        (["zero", "high"], "clip"),
+        (["zero"], "relu"),
+    ],
 )
 def test_clip(tmp_path, inputs, op):
     constants = {"low": np.array(-1, "f"), "high": np.array(0.7, "f"), "zero": np.array(0, "f")}
@@ -293,7 +314,8 @@ def test_a_residual_block_without_names(tmp_path):
         second,
         operator("Add", ["d", "x"], ["e"]),
         operator("Add", ["e", "shift"], ["h"]),
-        operator("Relu", ["h"], ["unused"]),
+        operator("Relu", ["h"], ["unread"]),
+        operator("Relu", ["unread"], ["unused"]),
     ]
     network = check(tmp_path, headed(operators, 84, constants))
     ops = ["conv", "relu", "conv", "add", "conv", "flatten", "dense"]
@@ -452,6 +474,10 @@ def of_image(node, **constants):
             r"node 'h' \(Reshape\): shape: found \[1, -1\], expected \[0, ...\]",
         ),
         (
+            of_image(operator("Reshape", ["x", "v"], ["h"]), v=np.array([-1, -1])),
+            r"node 'h' \(Reshape\): shape: found \[-1, -1\], expected \[0, ...\]",
+        ),
+        (
             of_image(operator("Reshape", ["x", "v"], ["h"]), v=np.array([-1, 14, 6])),
             r"node 'h' \(Reshape\): shape: found \[-1, 14, 6\] for samples of shape \(2, 7, 6\)",
         ),
@@ -460,8 +486,20 @@ def of_image(node, **constants):
             r"node 'h' \(Squeeze\): axes: found \[2\] for samples of shape \(2, 7, 6\)",
         ),
         (
+            of_image(operator("Squeeze", ["x", "v"], ["h"]), v=np.array([0])),
+            r"node 'h' \(Squeeze\): axes: found \[0\] for samples of shape \(2, 7, 6\)",
+        ),
+        (
+            of_image(operator("ReduceMean", ["x"], ["h"], axes=[1])),
+            r"node 'h' \(ReduceMean\): axes: found \[1\], expected \[2, 3\] of images",
+        ),
+        (
             of_image(operator("PRelu", ["x", "v"], ["h"]), v=normal(6)),
             r"node 'h' \(PRelu\): input 'v': found shape \(6,\), expected \(2, 1, 1\)",
+        ),
+        (
+            of_image(operator("BatchNormalization", ["x", *"vvvv"], ["h"]), v=-spread(2)),
+            r"node 'h' \(conv\): weight: found nan at \[0, 0, 0, 0\], expected finite",
         ),
         (
             of_image(operator("BatchNormalization", ["x", *"vvvv"], ["h"]), v=normal(3)),
