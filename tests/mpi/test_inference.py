@@ -1,7 +1,6 @@
 """Inferences on the workers: the same scores, bit for bit, as evaluated here."""
 
 import gc
-import time
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.mpi(min_size=2)
 
 UPGRADES, SAMPLES, CLASSES = 3, 90, 5
 BOTH = pytest.mark.parametrize("distribute", ["samples", "products"])
-SLOW = Faults(service=Service("deterministic", 0.02))
+SLOW = Faults(service=Service("deterministic", 0.04))
 
 
 @pytest.fixture(autouse=True, params=["1", "0"], ids=["shared", "messages"])
@@ -180,24 +179,19 @@ def test_left_early(comm, network, samples, distribute):
 @BOTH
 def test_deadline(comm, network, samples, distribute):
     """What is there in time is valid; the rest is given up, and nothing of it disturbs others."""
-    rule, deadline = undecided(UPGRADES), 0.25
+    rule, options = undecided(UPGRADES), {"block": 10, "distribute": distribute}
     with Pool(comm) as pool:
         if pool:
-            infer(pool, network, samples, rule, distribute=distribute)
+            assert list(pool.infer(network, samples, rule=rule, deadline=1e-9, **options)) == []
             pool.inject(dict.fromkeys(range(1, comm.size), SLOW))
-            blocks = {"block": 30} if distribute == "products" else {"block": 3}
-            inference = pool.infer(
-                network, samples, rule=rule, distribute=distribute, deadline=deadline, **blocks
-            )
-            start = time.perf_counter()
-            found = list(inference)
-            assert time.perf_counter() - start < deadline + 0.2
-            assert len(found) < UPGRADES
-            assert all(each.seconds <= deadline for each in found)
+            inference = pool.infer(network, samples, rule=rule, deadline=60.0, **options)
+            found = [next(inference)]
+            inference.deadline = found[0].seconds + 0.02
+            assert list(inference) == []
             check_upgrades(found, network, samples, rule)
             pool.inject({})
             check_log(inference, ("used", "late", "purged"))
-            infer(pool, network, samples, rule, distribute=distribute)
+            infer(pool, network, samples, rule, **options)
 
 
 def test_a_slow_worker_gets_fewer_blocks(comm, network, samples):
