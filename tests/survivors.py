@@ -16,6 +16,12 @@ import numpy as np
 import hpcrefine
 from hpcrefine.errors import LostError
 from hpcrefine.faults import Faults, Service
+from hpcrefine.inference.evaluator import Evaluator, LocalMultiplier
+from hpcrefine.inference.network import Network, Node
+from hpcrefine.inference.precision import Precision
+from hpcrefine.inference.quantise import quantise as layered
+from hpcrefine.inference.rules import fixed_margin, margins
+from hpcrefine.kernels import KERNELS
 from hpcrefine.resolution.digits import quantise
 from hpcrefine.resolution.layers import layering
 from hpcrefine.verify import Exact
@@ -306,6 +312,74 @@ def streaming(master):
                 assert np.abs(r.value - a @ bs[job.position]).max() <= r.error_bound
             assert job.status == "done"
     return [(1, "died"), (2, "silent"), (3, "died")]
+
+
+@story
+def inferring(master):
+    """Workers die or freeze in an inference, in a block, with what they keep, and in products."""
+    pool, (network, samples) = master.pool, a_network(master.rng)
+    evaluator = Evaluator(network, LocalMultiplier(network, KERNELS["float64"](None)))
+    state = evaluator.begin(samples)
+    expected = [evaluator.upgrade(state) for _ in range(network.upgrades)]
+    rule = fixed_margin(float(np.median(margins(expected[0]))), network.upgrades)
+
+    def infer(victim, before=None, between=None, **options):
+        inference = pool.infer(network, samples, rule=rule, **options)
+        if before is not None:
+            before()
+        scores, entered = expected[0].copy(), np.full(len(samples), True)
+        for found in inference:
+            scores[entered] = expected[found.upgrade][entered]
+            assert np.array_equal(found.scores, scores)
+            entered &= ~rule.decided(scores, found.upgrade)
+            if between is not None and found.upgrade == 0:
+                between()
+        assert found.last
+        pool.settle()
+        assert master.events()[-1][0] == victim
+        return inference.log.values()
+
+    def lost(log, victim):
+        lost = {(e.unit, e.task): e.attempt for e in log if e.status == "lost"}
+        assert {e.worker for e in log if e.status == "lost"} == {victim}
+        assert all(any((e.unit, e.task) == at for e in log if e.status == "used") for at in lost)
+        return lost
+
+    pool.inject(dict.fromkeys(pool.roster.usable, SLOW) | {8: Faults(kill_after=2)})
+    assert lost(infer(8, block=5), 8)
+    log = infer(7, block=5, between=partial(master.kill, 7))
+    used = {entry.unit for entry in log if entry.worker == 7 and entry.status == "used"}
+    assert 0 in used
+    pool.guard(timeout=1.0)
+    assert lost(infer(6, block=5, before=partial(master.kill, 6, number=signal.SIGSTOP)), 6)
+    pool.guard()
+    brisk = Faults(service=Service("deterministic", 0.002))
+    pool.inject(dict.fromkeys(pool.roster.usable, brisk))
+    coded = {"code": "mds", "tasks": 3, "redundancy": 2.0}
+    for victim, options in ((5, {}), (4, coded), (3, {"split": "dynamic"})):
+        infer(victim, between=partial(master.kill, victim), distribute="products", **options)
+        infer(victim, distribute="products", **options)  # what it held is handed out again
+    pool.inject(dict.fromkeys(pool.roster.usable, SLOW))
+    try:
+        infer(0, block=5, between=partial(master.kill, 1, 2))
+    except LostError as error:
+        assert str(error).startswith("no worker is left: rank 8 died, rank 7 died, rank 6 silent")
+    else:
+        raise AssertionError("nobody computed it")
+    return sorted({rank: "silent" if rank == 6 else "died" for rank in range(1, 9)}.items())
+
+
+def a_network(rng):
+    """Return a layered network of two dense layers, and samples."""
+    first, second = (rng.normal(size=shape).astype(np.float32) for shape in ((30, 40), (5, 30)))
+    nodes = (
+        Node("a", "dense", ("input",), {}, {"weight": first, "bias": first[:, 0]}),
+        Node("b", "relu", ("a",)),
+        Node("c", "dense", ("b",), {}, {"weight": second, "bias": second[:, 0]}),
+    )
+    samples = rng.integers(0, 256, (200, 40), dtype=np.uint8)
+    network = Network((40,), nodes, input_scale=1 / 255)
+    return layered(network, Precision(upgrades=3, digit_bits=4), samples[:50]), samples
 
 
 @story

@@ -111,6 +111,31 @@ def test_leaving_by_exit(script):
     assert result.left == []
 
 
+def test_workers_import_little(script):
+    """Thousands of ranks may start at once; what the master alone needs is not their business."""
+    result = script(
+        2,
+        """
+        with Pool() as pool:
+            if pool:
+                from hpcrefine.inference.network import Network, Node
+                from hpcrefine.inference.precision import Precision
+                from hpcrefine.inference.quantise import quantise
+                from hpcrefine.inference.rules import undecided
+
+                weights = {"weight": np.float32(B), "bias": np.zeros(3, np.float32)}
+                network = Network((5,), (Node("dense", "dense", ("input",), {}, weights),))
+                layered, samples = quantise(network, Precision(), B), B
+                assert len(list(pool.infer(layered, samples, rule=undecided(2)))) == 2
+            else:
+                heavy = {"scipy", "h5py", "pydantic", "rich", "hpcrefine.inference.quantise"}
+                print("loaded", sorted(heavy & set(sys.modules)), flush=True)
+        """,
+    )
+    assert result.code == 0
+    assert "loaded []" in result.stdout
+
+
 def test_one_rank(script):
     result = script(
         1,

@@ -31,6 +31,7 @@ CASES = [  # of each story: ranks, and whether they share memory
     ("liar", 4, "shared"),
     ("oneshot", 6, "both"),
     ("streaming", 7, "both"),
+    ("inferring", 9, "both"),
 ]
 
 

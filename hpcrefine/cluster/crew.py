@@ -4,7 +4,7 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from mpi4py import MPI
 from numpy.typing import NDArray
@@ -17,14 +17,13 @@ from hpcrefine.cluster.protocol import ALL, Command
 from hpcrefine.cluster.roster import Roster
 from hpcrefine.cluster.rounds import Assignment, Round
 from hpcrefine.cluster.shared import Sharing
+from hpcrefine.cluster.watch import Watch
 from hpcrefine.codes import DecodeError
 from hpcrefine.codes.freivalds import Freivalds
 from hpcrefine.errors import LostError
 from hpcrefine.schedule.estimates import Estimates
 from hpcrefine.schedule.plan import Plan
 from hpcrefine.schedule.reissue import repairs, to_copy
-
-_AWAY = 0.5  # seconds without a look: answers may have come that we have not taken
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ class Crew:
         self.checking: defaultdict[int, float] = defaultdict(float)
         self._gated = False
         self._waiting: deque[tuple[int, int]] = deque()  # with a dynamic split: for whoever is free
-        self._looked = self._back = MPI.Wtime()
+        self._watch = Watch(work.roster)
         self._again = False  # something was handed out again
         self._beyond = [self._code.coded] * len(self._plan.units)
         self._twins: dict[int, list[int]] = defaultdict(list)
@@ -166,10 +165,7 @@ class Crew:
         DecodeError, LostError
             Once all that has arrived is taken; nothing more is wanted then.
         """
-        now = MPI.Wtime()
-        if now - self._looked > _AWAY:
-            self._back = now
-        self._looked = now
+        self._watch.look()
         arrived, failure = False, None
         for each in self.rounds:
             if each.owed:
@@ -289,17 +285,10 @@ class Crew:
 
     def look_after(self) -> None:
         """Find out who is gone, and replace what went with them."""
-        self._roster.poll()
-        heard: dict[int, float] = {}
-        for each in self.rounds:
-            heard[each.rank] = max(each.heard, heard.get(each.rank, 0.0))
+        self._watch.check(self.rounds, patient=self._gated)
         lost: set[int] = set()
         for each in self.rounds:
-            if not each.owed:
-                continue
-            if not self._gated:
-                self._roster.suspect(each.rank, max(heard[each.rank], self._back))
-            if self._roster.gone(each.rank):
+            if each.owed and self._roster.gone(each.rank):
                 lost |= self._give_up(each)
         if lost and self.open:
             self._repair(sorted(lost))
@@ -387,12 +376,20 @@ class Crew:
         return None
 
 
-def collect(crews: Sequence[Crew], backoff: Backoff, most: float | None = None) -> None:
+class Collecting(Protocol):
+    """Those whose results are collected: :class:`Crew` says what each of these does."""
+
+    def take(self) -> bool: ...  # noqa: D102
+    def look_after(self) -> None: ...  # noqa: D102
+    def employ(self) -> None: ...  # noqa: D102
+
+
+def collect(crews: Sequence[Collecting], backoff: Backoff, most: float | None = None) -> None:
     """Take what has arrived; if nothing has, look after the workers, or pause.
 
     Parameters
     ----------
-    crews : sequence of Crew
+    crews : sequence of Collecting
         Whose results are taken.
     backoff : Backoff
         How long to pause.

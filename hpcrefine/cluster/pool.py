@@ -1,43 +1,37 @@
 """The public handle: workers serve in it, rank 0 multiplies with it."""
 
-import os
-from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
-from typing import Any
+import itertools
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
-import mpi4py
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from hpcrefine.cluster.commons import Commons
-from hpcrefine.cluster.dispatch import Outbox
-from hpcrefine.cluster.faults import order
-from hpcrefine.cluster.inventory import configure_workers, mpi_library
-from hpcrefine.cluster.leaving import abort, end_without_goodbye
+from hpcrefine.cluster.inference import Inference
 from hpcrefine.cluster.master import Product
+from hpcrefine.cluster.networks import Networks, check_inference
 from hpcrefine.cluster.products import Products
-from hpcrefine.cluster.protocol import MASTER, Command, Tag
+from hpcrefine.cluster.protocol import Command
 from hpcrefine.cluster.request import Cut, Wanted, check_operands, read_options
-from hpcrefine.cluster.resident import Resident, hold
-from hpcrefine.cluster.roster import Roster
-from hpcrefine.cluster.shared import SharedArrays
+from hpcrefine.cluster.resident import Resident
+from hpcrefine.cluster.staff import Staff
 from hpcrefine.cluster.stream import Stream
 from hpcrefine.cluster.supply import Preparation, Supply
-from hpcrefine.cluster.worker import Worker
-from hpcrefine.errors import InputError, LostError
-from hpcrefine.faults import Faults
+from hpcrefine.errors import InputError
 from hpcrefine.resolution.bounds import Bound
 from hpcrefine.resolution.digits import Array, Quantised, check_matrix
-from hpcrefine.resolution.layers import Layer, layering
+from hpcrefine.resolution.layers import Layer
 from hpcrefine.schedule.estimates import Estimator
 from hpcrefine.schedule.split import Split
 from hpcrefine.schedule.terms import Terms
 
-SHARED_MEMORY_VARIABLE = "HPCREFINE_SHARED_MEMORY"
+if TYPE_CHECKING:
+    from hpcrefine.inference.layered import LayeredNetwork
+    from hpcrefine.inference.rules import Rule
 
 
-class Pool:
+class Pool(Staff):
     """Ranks 1, 2, ... of a communicator as workers of rank 0.
 
     Used as a context: workers serve inside ``with`` until rank 0 leaves it, then skip its body.
@@ -73,33 +67,13 @@ class Pool:
         library: str | None = None,
         shared_memory: bool | None = None,
     ) -> None:
-        self._comm = (MPI.COMM_WORLD if comm is None else comm).Dup()
-        self._configuration: tuple[str, str | None] = (kernel, library)
-        wanted = os.environ.get(SHARED_MEMORY_VARIABLE) != "0"
-        wanted = wanted if shared_memory is None else shared_memory
-        self._share = wanted and hasattr(os, "memfd_create")
-        self._roster = Roster(self._comm)
-        self._outbox = Outbox(self._roster)
-        self._commons = Commons(self._comm, self._roster, self._outbox)
-        self._configured = False
+        super().__init__(comm, kernel, library, shared_memory)
         self._products = Products(self._comm, self._roster, self._commons)
-        self._last: Product | Stream | None = None
-        self._holdings = 0
-
-    @property
-    def size(self) -> int:
-        """Number of ranks, master included."""
-        return self._comm.size
-
-    @property
-    def workers(self) -> int:
-        """Number of workers."""
-        return self._comm.size - 1
-
-    @property
-    def roster(self) -> Roster:
-        """Who died, went silent or lied so far."""
-        return self._roster
+        self._numbers = itertools.count(1)
+        self._networks = Networks(
+            *(self._comm, self._roster, self._commons, self._products, self._outbox, self._numbers)
+        )
+        self._last: Product | Stream | Inference | None = None
 
     @property
     def estimates(self) -> Estimator:
@@ -117,126 +91,6 @@ class Pool:
             Seconds per digit product that are expected.
         """
         self._products.estimate(forgetting, prior)
-
-    def guard(self, *, timeout: float | None = None, lies: int = 3) -> None:
-        """Say what is held against a worker.
-
-        Parameters
-        ----------
-        timeout : float, optional
-            Seconds after which a worker that owes an answer is given up; default: never.
-        lies : int
-            So many results found wrong (with ``verify``), and a worker is used no more.
-        """
-        self._roster.timeout, self._roster.lies = timeout, lies
-
-    def clock(self) -> float:
-        """Return the time on the clock of products and events, in seconds."""
-        return MPI.Wtime()
-
-    def inject(self, faults: Mapping[int, Faults], seed: int = 0) -> None:
-        """Let workers fail on purpose from now on.
-
-        Parameters
-        ----------
-        faults : mapping of int to Faults
-            For each rank how it fails; the others do not.
-        seed : int
-            Of everything random in it.
-        """
-        self.settle()
-        for rank in self._roster.living:
-            text = order(faults.get(rank, Faults()), seed)
-            self._outbox.command(Command.FAULTS, [rank], length=len(text))
-            self._outbox.send(text, rank, Tag.PLAN)
-        self._outbox.flush()
-
-    @property
-    def mpi(self) -> dict[str, str]:
-        """Versions of the MPI library and of mpi4py."""
-        return {"mpi": mpi_library(), "mpi4py": mpi4py.__version__}
-
-    def __enter__(self) -> "Pool | None":
-        if self._comm.rank == MASTER:
-            self._roster.watch()
-            return self
-        try:
-            Worker(self._comm, share=self._share).serve()
-        except BaseException as error:
-            abort(self._comm, error)
-        return None
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._comm.rank == MASTER:
-            if error is not None and not isinstance(error, InputError | LostError | SystemExit):
-                abort(self._comm, error)
-            try:
-                parted = self._part()
-            except BaseException as failure:
-                abort(self._comm, failure)
-            if not parted:
-                end_without_goodbye(self._comm)
-                return
-        self._comm.Free()
-
-    def _part(self) -> bool:
-        """Have all workers leave; say whether all did."""
-        self.settle()
-        self._commons.close()
-        self._outbox.command(Command.STOP, self._roster.living)
-        self._outbox.flush()
-        return self._roster.part()
-
-    def configure(self, kernel: str = "auto", library: str | None = None) -> list[dict[str, Any]]:
-        """Load a kernel on every worker.
-
-        Returns
-        -------
-        list of dict
-            For each worker: rank, pid, threads, host, cpus, kernel, and the warning that says why
-            a faster kernel was passed over ("" if none was).
-
-        Raises
-        ------
-        InputError
-            If a worker cannot load the kernel asked for, or there are no workers.
-        """
-        if self.workers == 0:
-            raise InputError(
-                "ranks: found 1 rank, expected at least 2 (a master and a worker); start with "
-                "mpiexec -n 3, or hpcrefine run -n 3"
-            )
-        self.settle()
-        self._configured = False
-        self._roster.require()
-        rows = configure_workers(self._comm, self._roster, kernel, library, share=self._share)
-        for row in rows:
-            if row["error"]:
-                raise InputError(f"rank {row['rank']} on {row['host']}: {row['error']}")
-        self._commons.admit(rows)
-        self._configured = True
-        return rows
-
-    def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> NDArray[Any]:
-        """Return an array, of any content, where the workers on this node can read it.
-
-        Operands in such arrays are quantised a little faster: the workers need not copy them.
-        """
-        self._ready()
-        return self._commons.empty(shape, dtype)
-
-    def place(self, matrix: Array) -> Array:
-        """Return a copy of a matrix in an array from :meth:`empty`.
-
-        Where that would not help the workers, it is the matrix itself.
-        """
-        self._ready()
-        return self._commons.place(matrix)
 
     def matmul(
         self,
@@ -351,19 +205,9 @@ class Pool:
         check_matrix(a, "a")
         cut = Cut(digits, digit_bits, scale, code, tasks, redundancy, Split.of(split), survive)
         left = cut.quantise(a, "a", self._commons.team)
-        every, ranks = layering("square", left.digits), self._roster.usable
-        grid = cut.make_code(left.shape[0], len(ranks)).grid
-        if grid.inner > 1 or grid.columns > 1:
-            raise InputError(
-                f"[code] scheme: found {code} for a resident operand, expected one that leaves b "
-                "whole"
-            )
-        plan = self._products.plan((*a.shape, 1), every, ranks, cut)
-        self._holdings += 1
-        sharing = self._commons.sharing()
-        sharing.publish(SharedArrays(left.planes, None, [], []))
-        hold(self._roster, ranks, self._holdings, plan, left, sharing)
-        return Resident(self, self._holdings, left, cut, plan, tuple(ranks))
+        number = next(self._numbers)
+        plan, ranks = self._products.hold(number, left, cut)
+        return Resident(self, number, left, cut, plan, ranks)
 
     def oneshot(self, a: Array, b: Array, *, tasks: int | None = None) -> Product:
         """Multiply in float64 BLAS on the workers, uncoded, all or nothing.
@@ -456,6 +300,71 @@ class Pool:
         self._last = stream = Stream(terms, supply, self._roster, self._products.learn)
         return stream
 
+    def infer(
+        self,
+        network: "LayeredNetwork",
+        samples: NDArray[Any],
+        *,
+        rule: "Rule",
+        block: int | None = None,
+        distribute: str = "samples",
+        deadline: float | None = None,
+        code: str = "uncoded",
+        tasks: int | None = None,
+        redundancy: float = 1.0,
+        split: str | Split = "uniform",
+        survive: int = 0,
+        verify: str = "none",
+    ) -> Inference:
+        """Evaluate a network upgrade by upgrade, for the samples that are not decided yet.
+
+        Workers keep the network for as long as it is not garbage here; it is sent once.
+
+        Parameters
+        ----------
+        network : LayeredNetwork
+            From :func:`hpcrefine.inference.quantise.quantise`.
+        samples : ndarray, shape (n, *input_shape)
+            Numbers as they are in files; not to be changed before the inference is settled.
+        rule : Rule
+            Which samples are decided by which upgrade; the others go on to the next.
+        block : int, optional
+            Samples that are evaluated together, at most.
+        distribute : {"samples", "products"}
+            What workers share: blocks of samples, each evaluated by one of them; or every product
+            of a linear layer, coded, while the master does all else.
+        deadline : float, optional
+            Seconds from now on after which what is not there is given up.
+        code, tasks, redundancy, split, survive, verify
+            Of products, as in :meth:`matmul`; a layer of few channels is cut into fewer tasks.
+
+        Returns
+        -------
+        Inference
+            An iterator of :class:`~hpcrefine.cluster.inference.Upgraded`.
+
+        Raises
+        ------
+        InputError
+            If something does not fit; the message says what.
+        """
+        check_inference(network, samples, rule, block, distribute)
+        start = self._begin()
+        cut = Cut(1, 8, "row", code, tasks, redundancy, Split.of(split), survive)
+        wanted = Wanted(verify=verify)
+        if distribute == "products":
+            begun = self._networks.by_products(
+                network, samples, rule, block, start, deadline, cut, wanted
+            )
+        elif (cut, wanted) != (Cut(digits=1), Wanted()):
+            raise InputError(
+                "distribute: found options of products, expected none with distribute = 'samples'"
+            )
+        else:
+            begun = self._networks.by_samples(network, samples, rule, block, start, deadline)
+        self._last = begun
+        return begun
+
     def release(self, number: int) -> None:
         """Let the workers drop a resident operand; :meth:`Resident.release` is the way to it."""
         self.settle()
@@ -480,10 +389,6 @@ class Pool:
         self._ready()
         self._roster.require()
         return MPI.Wtime()
-
-    def _ready(self) -> None:
-        if not self._configured:
-            self.configure(*self._configuration)
 
     def _prepare(
         self, left: Quantised, b: Array, cut: Cut, wanted: Wanted

@@ -11,15 +11,16 @@ from hpcrefine.cluster.crew import Work
 from hpcrefine.cluster.dispatch import Operands
 from hpcrefine.cluster.master import Product
 from hpcrefine.cluster.request import Cut, Wanted, check_operands, check_shapes, shared_arrays
-from hpcrefine.cluster.resident import Resident
+from hpcrefine.cluster.resident import Resident, hold
 from hpcrefine.cluster.roster import Roster
 from hpcrefine.cluster.shared import SharedArrays
 from hpcrefine.cluster.supply import Launch, Preparation
 from hpcrefine.codes import make_code
 from hpcrefine.codes.freivalds import Freivalds
+from hpcrefine.errors import InputError
 from hpcrefine.resolution.bounds import Bound
 from hpcrefine.resolution.digits import Array, Quantised, check_matrix
-from hpcrefine.resolution.layers import Layer
+from hpcrefine.resolution.layers import Layer, layering
 from hpcrefine.resolution.refine import Refiner
 from hpcrefine.schedule.estimates import Estimator
 from hpcrefine.schedule.loads import Moments
@@ -97,6 +98,36 @@ class Products:
         there = [rank for rank in ranks if rank in usable]
         return plan.with_owners(len(there), self.moments(there, plan.task_size)), there
 
+    def hold(self, number: int, left: Quantised, cut: Cut) -> tuple[Plan, tuple[int, ...]]:
+        """Hand the workers a left operand to be kept under a number.
+
+        Its planes are to lie in memory of ``Commons``.
+
+        Returns
+        -------
+        plan : Plan
+            Of its products with one column.
+        ranks : tuple of int
+            The plan's workers.
+
+        Raises
+        ------
+        InputError
+            If the code cuts the right operand, or does not suit the left one.
+        """
+        every, ranks = layering("square", left.digits), self._roster.usable
+        grid = cut.make_code(left.shape[0], len(ranks)).grid
+        if grid.inner > 1 or grid.columns > 1:
+            raise InputError(
+                f"[code] scheme: found {cut.code} for a resident operand, expected one that leaves "
+                "b whole"
+            )
+        plan = self.plan((*left.shape, 1), every, ranks, cut)
+        sharing = self._commons.sharing()
+        sharing.publish(SharedArrays(left.planes, None, [], []))
+        hold(self._roster, ranks, number, plan, left, sharing)
+        return plan, tuple(ranks)
+
     def multiply(
         self,
         start: float,
@@ -139,7 +170,7 @@ class Products:
             checker = Freivalds(plan.code, left.planes, right.planes, plan.digit_bits)
         operands = Operands(left.planes, right.planes, Refiner.of(left, right))
         work = Work(
-            *(self._comm, self._roster, self._next_job(), plan, ranks, operands, sharing),
+            *(self._comm, self._roster, self.next_job(), plan, ranks, operands, sharing),
             held=held,
             checker=checker,
             position=position,
@@ -171,7 +202,7 @@ class Products:
         sharing.publish(SharedArrays(left, right, values, []))
         operands = Operands(left, right, None)
         work = Work(
-            *(self._comm, self._roster, self._next_job(), plan, ranks, operands, sharing),
+            *(self._comm, self._roster, self.next_job(), plan, ranks, operands, sharing),
             position=position,
             estimates=self.estimates.now(),
         )
@@ -251,11 +282,12 @@ class Products:
 
         return prepare
 
+    def next_job(self) -> int:
+        """Return a number for the next product or inference."""
+        self._jobs += 1
+        return self._jobs
+
     def _there(self) -> list[int]:
         self._roster.poll()
         self._roster.require()
         return self._roster.usable
-
-    def _next_job(self) -> int:
-        self._jobs += 1
-        return self._jobs

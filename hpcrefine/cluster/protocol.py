@@ -15,14 +15,18 @@ PLAN     master -> worker  what belongs to a command, each table one message (le
                            SURVEY   SURVEY row, SEGMENT rows (the matrix, if it is in one; the
                                     planes), peaks
                            FAULTS   the text of its faults
+                           NETWORK  its bytes
+                           INFER    SAMPLES rows, numbers of the blocks that joined ones are made
+                                    of, the text of the rule
 PLANE    master -> worker  after the plan, for each digit, most significant first: the limbs of
                            each block of B, then of each block of A, but for those that stand in
-                           shared memory or are there already
+                           shared memory or are there already; after INFER the samples of each
+                           block that is made of none, in their own type
 RESULT   worker -> master  one for each TASK row, in their order, whose result is sent: the result,
-                           or nothing if purged
+                           or nothing if purged; one for each SAMPLES row: float32 scores
 DONE     worker -> master  for the TASK rows whose results lie in shared memory, in their order: a
                            byte each, 1 done, 0 purged; one message holds one or many
-REPORT   worker -> master  at the end of a JOB: for each TASK row two float64, its seconds of
+REPORT   worker -> master  at the end of a JOB or INFER: for each row two float64, its seconds of
                            computing and of refining (NaN if purged)
 PART     worker -> master  after SURVEY: float64 peaks, then squares if planes were filled;
                            nothing if an entry is not finite
@@ -37,6 +41,11 @@ RESULT, DONE and REPORT of a round have a tag of their own (:func:`round_tag`), 
 not wait for each other. A worker takes commands between tasks, and of all its tasks does the one of
 the lowest unit of the oldest product first. It ends a round when all its planes have arrived, all
 its replies have left and its report is sent.
+
+An inference is served like a product, in rounds that INFER begins: its unit is the upgrade, its
+task the block. A worker keeps the states of those samples of a block that the rule leaves
+undecided, under the block's number, until a block of the next upgrade is made of them, or all is
+purged.
 
 Products overlap in streams alone: the plan and the planes of the next one may come early, in a JOB
 that is ``gated``; its tasks are begun after START. Otherwise the next product begins when all
@@ -86,11 +95,16 @@ class Command(IntEnum):
     HOLD = 7
     """Keep the planes of A that follow, under the number ``held``."""
     RELEASE = 8
-    """Let go of the planes ``held``."""
+    """Let go of the planes, or the network, ``held``."""
     FAULTS = 9
     """From now on behave as the text says that follows, of ``length`` bytes."""
     START = 10
     """Begin the tasks of job ``job``, whose rounds so far were gated."""
+    NETWORK = 11
+    """Keep the network that follows, of ``length`` bytes, under the number ``held``."""
+    INFER = 12
+    """Bring blocks of samples to an upgrade of the network ``held``: ``tasks`` of them follow, made
+    of ``sources`` blocks, samples of the type ``text``, and a rule of ``length`` bytes."""
 
 
 HEADER = np.dtype(
@@ -113,6 +127,7 @@ HEADER = np.dtype(
         ("right", "i8"),  # blocks of B; none: those of the round before
         ("minijobs", "i8"),
         ("tasks", "i8"),
+        ("sources", "i8"),  # blocks that joined ones are made of
         ("segments", "i8"),  # in shared memory: A's planes if not held, B's, values, stores
         ("values", "i8"),  # how many of the segments are values: this worker refines
         ("held", "i8"),
@@ -133,6 +148,14 @@ TASK = np.dtype(
         ("right", "i8"),
         ("itemsize", "i8"),
         ("in_place", "i8"),  # its result goes to shared memory
+    ]
+)
+SAMPLES = np.dtype(
+    [
+        ("upgrade", "i8"),  # what they are brought to
+        ("block", "i8"),
+        ("samples", "i8"),
+        ("sources", "i8"),  # how many blocks of the upgrade before it is made of; 0: they are sent
     ]
 )
 SEGMENT = np.dtype([("number", "i8"), ("descriptor", "i8"), ("nbytes", "i8")])

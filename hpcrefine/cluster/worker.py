@@ -1,11 +1,14 @@
 """The loop of a worker rank: it takes commands and does tasks until told to stop."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from mpi4py import MPI
 
 from hpcrefine.cluster.arena import Attachments, accept
 from hpcrefine.cluster.backoff import Backoff, wait_all
 from hpcrefine.cluster.faults import Misbehaviour
+from hpcrefine.cluster.inferring import Inferring, Remains, host
 from hpcrefine.cluster.inventory import facts
 from hpcrefine.cluster.messages import receive_table
 from hpcrefine.cluster.planes import Arrivals, BlockPlanes
@@ -23,11 +26,14 @@ from hpcrefine.cluster.survey import answer
 from hpcrefine.errors import InputError
 from hpcrefine.kernels import Kernel, choose_kernel
 
+if TYPE_CHECKING:
+    from hpcrefine.inference.evaluator import Evaluator
+
 _POLLING_SHARE = 0.02  # of the time of a task, for what is still on its way
 
 
 class _Product:
-    """What the rounds of a product have in common.
+    """What the rounds of a product, or of an inference, have in common.
 
     Attributes
     ----------
@@ -35,11 +41,20 @@ class _Product:
         What need not be done.
     right : BlockPlanes or None
         Planes of B that came with the first round.
+    remains : Remains
+        States of samples that go on.
     """
 
     def __init__(self) -> None:
         self.purged = Purged()
         self.right: BlockPlanes | None = None
+        self.remains: Remains = {}
+
+    def purge(self, unit: int, task: int) -> None:
+        """Drop a task of a unit; all tasks, all units, if negative."""
+        self.purged.add(unit, task)
+        if self.purged.everything:
+            self.remains.clear()
 
 
 class Worker:
@@ -56,15 +71,17 @@ class Worker:
     def __init__(self, comm: MPI.Comm, *, share: bool) -> None:
         self._comm, self._share = comm, share
         self._kernel: Kernel | None = None
+        self._wanted: tuple[str, str | None] = "auto", None
         self._memory: Attachments | None = None
         self._faults: Misbehaviour | None = None
         self._scratch = Scratch()
         self._held: dict[int, BlockPlanes] = {}
+        self._networks: dict[int, Evaluator] = {}
         self._header = np.zeros(1, HEADER)
         self._command: MPI.Request | None = None
         self._stopped = False
         self._started = 0
-        self._rounds: list[Serving] = []
+        self._rounds: list[Serving | Inferring] = []
         self._products: dict[int, _Product] = {}
 
     def serve(self) -> None:
@@ -94,8 +111,8 @@ class Worker:
             case Command.CONFIGURE:
                 self._configure(header["text"].decode())
             case Command.PURGE if product := self._products.get(int(header["job"])):
-                product.purged.add(int(header["unit"]), int(header["task"]))
-            case Command.JOB:
+                product.purge(int(header["unit"]), int(header["task"]))
+            case Command.JOB | Command.INFER:
                 self._begin(header)
             case Command.START:
                 self._started = int(header["job"])
@@ -105,6 +122,10 @@ class Worker:
                 self._hold(header)
             case Command.RELEASE:
                 self._held.pop(int(header["held"]), None)
+                self._networks.pop(int(header["held"]), None)
+            case Command.NETWORK:
+                data = receive_table(self._comm, np.dtype(np.uint8), header["length"])
+                self._networks[int(header["held"])] = host(data, *self._wanted)
             case Command.FORGET if self._memory is not None:
                 self._memory.forget(int(header["segment"]))
             case Command.FAULTS:
@@ -125,7 +146,10 @@ class Worker:
             self._products[job] = _Product()
         if not header["gated"]:
             self._started = max(self._started, job)
-        product = self._products[job]
+        serve = self._serve if header["command"] == Command.JOB else self._infer
+        self._rounds.append(serve(header, self._products[job]))
+
+    def _serve(self, header: np.void, product: _Product) -> Serving:
         begun = Serving(
             self._comm,
             header,
@@ -138,7 +162,17 @@ class Worker:
             faults=self._faults,
         )
         product.right = begun.right
-        self._rounds.append(begun)
+        return begun
+
+    def _infer(self, header: np.void, inference: _Product) -> Inferring:
+        return Inferring(
+            self._comm,
+            header,
+            evaluator=self._networks[int(header["held"])],
+            remains=inference.remains,
+            purged=inference.purged,
+            faults=self._faults,
+        )
 
     def _work(self) -> bool:
         """Do the first task for which all is here; say whether there was any."""
@@ -156,8 +190,9 @@ class Worker:
     def _configure(self, text: str) -> None:
         name, library, offer = text.split("\n")
         warning = error = ""
+        self._wanted = name, library or None
         try:
-            choice = choose_kernel(name, library or None)
+            choice = choose_kernel(*self._wanted)
             self._kernel, warning = choice.kernel, choice.warning
         except InputError as problem:
             self._kernel, error = None, str(problem)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 
 Floats = NDArray[np.float64]
 
@@ -67,6 +66,8 @@ def real_loads(tasks: int, moments: Moments, gamma: float) -> Floats:
     gamma : float
         Weight of the second moment, in 1/s, 0 or more.
     """
+    from scipy.optimize import brentq  # workers import this module and need none of it
+
     m, c, sigma = moments.means, moments.delays, moments.deviations
     idle = moments.finishing(0.0, gamma)  # a
     linear = 2 * gamma * c * m + m + gamma * sigma**2  # b
