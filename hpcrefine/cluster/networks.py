@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 DISTRIBUTIONS = ("samples", "products")
 _BLOCKS = 8  # for each worker, as many as leave slow ones fewer
+_TOGETHER = 1024  # samples that make the products of a layer worth their messages
 
 
 @dataclass
@@ -124,7 +125,8 @@ class Networks:
         if cut not in weights:
             weights[cut] = hold_weights(network, cut, self._products, self._commons, self._numbers)
         multiplier = RemoteMultiplier(weights[cut], self._products, self._commons, wanted, start)
-        evaluator = Evaluator(network, multiplier, block)
+        together = block or max(network.natural_block, _TOGETHER)
+        evaluator = Evaluator(network, multiplier, together)
         means = ByProducts(evaluator, multiplier, samples, rule)
         return Inference(means, network, len(samples), start, deadline)
 
