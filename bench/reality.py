@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcrefine import launch
-from hpcrefine.jobfile import load
+from hpcrefine.jobfile import load_product
 from hpcrefine.record.reader import Record, read
 from hpcrefine.simulate.calibration import Calibration
 from hpcrefine.simulate.simulation import Simulation
@@ -69,7 +69,7 @@ def _measured(record: Record) -> dict[Key, tuple[float, float]]:
 
 def _simulated(calibration: Calibration, seed: int) -> dict[Key, tuple[float, float]]:
     """Simulate once: the same arrivals, other draws of times."""
-    simulation = Simulation(load(_JOB), calibration.workers, calibration, draw=seed)
+    simulation = Simulation(load_product(_JOB), calibration.workers, calibration, draw=seed)
     found = {}
     for turn, stream in simulation.run():
         delays, released = stream.delays, stream.outcome.released

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpcrefine.jobfile import load
+from hpcrefine.jobfile import load_product
 from hpcrefine.schedule.theory import delay_bound
 from hpcrefine.simulate.rows import Stream
 from hpcrefine.simulate.simulation import Simulation
@@ -144,7 +144,7 @@ def success(repeats: int, jobs: int) -> dict[float, list[Cell]]:
 
 def _streams(figure: str, repeats: int, jobs: int, *overrides: str) -> list[Stream]:
     given = [*overrides, f"job.repeats={repeats}", f"stream.jobs={jobs}"]
-    job = load(_FIGURES / f"{figure}.toml", given)
+    job = load_product(_FIGURES / f"{figure}.toml", given)
     return [stream for _, stream in Simulation(job, workers=5).run()]
 
 
@@ -193,7 +193,7 @@ def _print(title: str, table: dict[float, list[Cell]], digits: int) -> float:
 
 def _tables(repeats: int) -> bool:
     """Print both tables; say whether all is within three standard errors."""
-    rates = load(_FIGURES / "delay-vs-redundancy.toml").workers.rates
+    rates = load_product(_FIGURES / "delay-vs-redundancy.toml").workers.rates
     speed = float(np.sum(rates if isinstance(rates, tuple) else []))
     bounds = [delay_bound(0.01, 50_000, speed, share * 50_000) for share in (0.25, 0.75, 1)]
     print(f"lower bounds on mean delays: {', '.join(f'{bound:.4f}' for bound in bounds)} s")
@@ -257,7 +257,7 @@ def main() -> int:
         if options.workers or everything:
             timed(_written(folder, "100,000-workers.toml", _MANY))
         if options.model or everything:
-            job = load(_written(folder, "ranks.toml", _FEW))
+            job = load_product(_written(folder, "ranks.toml", _FEW))
             start = time.perf_counter()
             for turn, stream in Simulation(job, workers=5).run():
                 seconds, start = time.perf_counter() - start, time.perf_counter()

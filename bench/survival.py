@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from hpcrefine import launch
-from hpcrefine.jobfile import load
+from hpcrefine.jobfile import load_product
 
 _JOB = Path(__file__).parents[1] / "jobs" / "codes.toml"
 _RANKS = 7
@@ -48,7 +48,7 @@ def main() -> int:
 
 def _runs(jobs: int, output: Path) -> Iterator[tuple[Path, list[str]]]:
     """Yield the record and the settings of each run, codes and kills interleaved."""
-    codes = load(_JOB).codes
+    codes = load_product(_JOB).codes
     for seed in range(jobs):
         rng = np.random.default_rng(seed)
         for kills in (1, 2):

@@ -18,7 +18,7 @@ from hpcrefine.errors import InputError
 
 if TYPE_CHECKING:
     from hpcrefine.experiment import Output
-    from hpcrefine.job import Job
+    from hpcrefine.job import AnyJob
 
 _THREADS_KEY = "kernel.threads"
 _MOST_REPORTED = 300_000  # simulated jobs: tables of more take longer than to simulate them
@@ -62,8 +62,8 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="hpcrefine",
-        description="Layered-resolution matrix products over MPI: the leading digits first, the "
-        "exact answer last.",
+        description="Layered-resolution matrix products and inference over MPI: the leading digits "
+        "first, the exact answer last.",
         epilog="Exit codes: 0 well, 1 something failed, was wrong or lost, 2 a mistake in what was "
         "given.",
     )
@@ -223,17 +223,17 @@ def _run_as_rank(options: argparse.Namespace) -> int:
     return 0
 
 
-def _load(options: argparse.Namespace) -> "tuple[Job, Output]":
-    """Load the job file and check it, its operands' shapes and the place of the record."""
-    from hpcrefine import operands
+def _load(options: argparse.Namespace) -> "tuple[AnyJob, Output]":
+    """Load the job file and check it, what it computes with, and the place of the record."""
+    from hpcrefine.experiment import check
     from hpcrefine.jobfile import load
 
     job = load(options.job, options.overrides)
-    operands.check(job)
+    check(job)
     return job, _output(job, options)
 
 
-def _output(job: "Job", options: argparse.Namespace) -> "Output":
+def _output(job: "AnyJob", options: argparse.Namespace) -> "Output":
     """Check the place of the record."""
     from hpcrefine.experiment import Output, check_resumable, default_output
     from hpcrefine.record.writer import check_output
@@ -276,13 +276,13 @@ def _simulate(options: argparse.Namespace) -> int:
             "simulate: found mpiexec or srun, expected a call without: it has no ranks"
         )
     launch.prepare_process()
-    from hpcrefine.jobfile import load
+    from hpcrefine.jobfile import load_product
     from hpcrefine.progress import Progress
     from hpcrefine.report import report
     from hpcrefine.simulate.calibration import Calibration
     from hpcrefine.simulate.simulation import Simulation, count_workers, record
 
-    job = load(options.job, options.overrides)
+    job = load_product(options.job, options.overrides)
     calibration = options.calibrate and Calibration(options.calibrate)
     workers = count_workers(job, options.ranks, launch.default_ranks(), calibration)
     simulation = Simulation(job, workers, calibration)

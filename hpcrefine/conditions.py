@@ -4,20 +4,19 @@ from typing import TYPE_CHECKING
 
 from hpcrefine.errors import InputError
 from hpcrefine.faults import Faults
-from hpcrefine.job import Job
+from hpcrefine.job import AnyJob, CodeSection
 from hpcrefine.rows import Row, event_rows
-from hpcrefine.turns import Turn
 
 if TYPE_CHECKING:
     from hpcrefine.cluster.pool import Pool
 
 
 class Conditions:
-    """Sees to the conditions of each turn.
+    """Sees to the conditions of each job.
 
     Parameters
     ----------
-    job : Job
+    job : Job or InferenceJob
         What is run.
     pool : Pool
         On rank 0, its kernel loaded.
@@ -28,7 +27,7 @@ class Conditions:
         If the job asks for faults of more workers than there are.
     """
 
-    def __init__(self, job: Job, pool: "Pool") -> None:
+    def __init__(self, job: AnyJob, pool: "Pool") -> None:
         self._job, self._pool, self._told = job, pool, 0
         try:
             self._faults = {
@@ -40,14 +39,14 @@ class Conditions:
         # With any faults at all their time runs from the first job on, whoever is spared there.
         self._injected: dict[int, Faults] | None = None if any(self._faults.values()) else {}
 
-    def guard(self, turn: Turn) -> None:
-        """Have the pool hold against workers what the job says."""
-        lies = (turn.code or self._job.code).lies
+    def guard(self, code: CodeSection | None = None) -> None:
+        """Have the pool hold against workers what the job says, or another code than its own."""
+        lies = (code or self._job.code).lies
         self._pool.guard(timeout=self._job.workers.timeout, lies=lies)
 
-    def inject(self, turn: Turn) -> None:
-        """Let workers fail as they are to in a turn."""
-        faults = self._faults[turn.stragglers]
+    def inject(self, stragglers: int) -> None:
+        """Let workers fail as they are to with so many stragglers."""
+        faults = self._faults[stragglers]
         if faults != self._injected:
             self._pool.inject(faults, self._job.job.seed)
             self._injected = faults

@@ -1,24 +1,29 @@
 """Run a job file on a pool: variants interleaved, every result verified, all of it recorded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from hpcrefine import operands
+from hpcrefine import operands, samples
 from hpcrefine.errors import InputError
-from hpcrefine.job import Job
+from hpcrefine.inferring import Inferring
+from hpcrefine.job import AnyJob, InferenceJob, Job
 from hpcrefine.measuring import Measured, Measuring
 from hpcrefine.progress import Progress
 from hpcrefine.record import environment
 from hpcrefine.record.reader import read
 from hpcrefine.record.writer import RecordWriter, load_interrupted
 from hpcrefine.streaming import Streaming
-from hpcrefine.turns import Turn, turns
+from hpcrefine.turns import InferenceTurn, Turn, inference_turns, turns
 
 if TYPE_CHECKING:
     from hpcrefine.cluster.pool import Pool
+
+T = TypeVar("T")
+_RunAll = Callable[[RecordWriter, Progress], str]
 
 
 @dataclass(frozen=True)
@@ -61,14 +66,28 @@ class Outcome:
     loss: str
 
 
-def default_output(job: Job) -> Path:
+def check(job: AnyJob) -> None:
+    """Check what a job computes with, as far as headers tell.
+
+    Raises
+    ------
+    InputError
+        If it cannot be run.
+    """
+    if isinstance(job, InferenceJob):
+        samples.check(job)
+    else:
+        operands.check(job)
+
+
+def default_output(job: AnyJob) -> Path:
     """Return ``results/NAME-TIME.h5``, or the file that the job names."""
     if job.record.file is not None:
         return Path(job.record.file)
     return Path("results") / f"{job.job.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.h5"
 
 
-def check_resumable(job: Job, path: Path) -> None:
+def check_resumable(job: AnyJob, path: Path) -> None:
     """Refuse a record that a run of this job cannot go on with.
 
     Raises
@@ -83,14 +102,14 @@ def check_resumable(job: Job, path: Path) -> None:
         )
 
 
-def run(job: Job, pool: "Pool", output: Output, progress: Progress) -> Outcome:
+def run(job: AnyJob, pool: "Pool", output: Output, progress: Progress) -> Outcome:
     """Run a job file.
 
     A job that is lost is recorded as such, and the run goes on with the next.
 
     Parameters
     ----------
-    job : Job
+    job : Job or InferenceJob
         What to run.
     pool : Pool
         On rank 0.
@@ -102,41 +121,57 @@ def run(job: Job, pool: "Pool", output: Output, progress: Progress) -> Outcome:
     Raises
     ------
     InputError
-        If operands, options or the output are wrong.
+        If operands, networks, samples, options or the output are wrong.
     """
     library = str(job.kernel.library) if job.kernel.library else None
     workers = pool.configure(job.kernel.name, library)
     for warning in sorted({row["warning"] for row in workers if row["warning"]}):
         progress.note(f"warning: not the fastest kernel: {warning}")
-    a, b = operands.load_pair(job)
-    a = pool.place(a)  # one after the other: each is there twice for a moment
-    b = pool.place(b)
     elapsed = float(read(output.path).jobs["end"].max(initial=0.0)) if output.resume else 0.0
-    runner: Measuring | Streaming = (Measuring if job.stream is None else Streaming)(
-        job, pool, a, b, elapsed
-    )
-    runner.dry_run()
+    run_all = _made_ready(job, pool, elapsed, progress)
     with _writer(job, pool, output, workers) as writer, progress:
-        if isinstance(runner, Streaming):
-            loss = _run_streams(job, runner, writer, progress)
-        else:
-            loss = _run_products(job, runner, writer, progress)
+        loss = run_all(writer, progress)
     jobs = read(output.path).jobs
     wrong, lost = (jobs["verdict"] == "wrong").sum(), (jobs["status"] == "lost").sum()
     return Outcome(output.path, len(jobs), int(wrong), int(lost), loss)
 
 
-def _run_products(job: Job, measuring: Measuring, writer: RecordWriter, progress: Progress) -> str:
-    plan, loss = turns(job), ""
+def _made_ready(job: AnyJob, pool: "Pool", elapsed: float, progress: Progress) -> _RunAll:
+    """Return what runs all turns and says why the last job that was lost was.
+
+    Mistakes in what is computed come up here, before a record is begun.
+    """
+    if isinstance(job, InferenceJob):
+        inferring = Inferring(job, pool, elapsed)
+        inferring.dry_run(progress)
+        return partial(_run_jobs, inference_turns(job), inferring.measure, _label_inference)
+    a, b = operands.load_pair(job)
+    a = pool.place(a)  # one after the other: each is there twice for a moment
+    b = pool.place(b)
+    if job.stream is not None:
+        streaming = Streaming(job, pool, a, b, elapsed)
+        streaming.dry_run()
+        return partial(_run_streams, job, streaming)
+    measuring = Measuring(job, pool, a, b, elapsed)
+    measuring.dry_run()
+    return partial(_run_jobs, turns(job), measuring.measure, partial(_label, job))
+
+
+def _run_jobs(
+    plan: Sequence[T],
+    measure: Callable[[int, T], Measured],
+    label: Callable[[T], str],
+    writer: RecordWriter,
+    progress: Progress,
+) -> str:
+    loss = ""
     for number, turn in enumerate(plan):
         if number in writer.finished:
             continue
-        measured = measuring.measure(number, turn)
-        writer.append(
-            measured.job, measured.layers, measured.tasks, measured.events, measured.estimates
-        )
+        measured = measure(number, turn)
+        measured.write(writer)
         loss = measured.loss or loss
-        progress.step(number + 1, len(plan), _describe(job, turn, measured))
+        progress.step(number + 1, len(plan), f"{label(turn)}: {_told(measured)}")
     return loss
 
 
@@ -154,7 +189,7 @@ def _run_streams(job: Job, streaming: Streaming, writer: RecordWriter, progress:
 
 
 def _writer(
-    job: Job, pool: "Pool", output: Output, workers: Sequence[dict[str, Any]]
+    job: AnyJob, pool: "Pool", output: Output, workers: Sequence[dict[str, Any]]
 ) -> RecordWriter:
     columns = ("rank", "host", "pid", "cpus", "threads", "kernel")
     rows = [{name: row[name] for name in columns} for row in workers]
@@ -177,10 +212,12 @@ def _writer(
     )
 
 
-def _describe(job: Job, turn: Turn, measured: Measured) -> str:
-    times = "  ".join(f"{row['ready']:.3f}" for row in measured.layers)
+def _told(measured: Measured) -> str:
+    rows = [*measured.layers, *measured.upgrades]
+    times = "  ".join(f"{row['ready']:.3f}" for row in rows)
+    right = "  ".join(f"{100 * row['accuracy']:.2f}" for row in measured.upgrades)
     end = "lost" if measured.loss else ""
-    return f"{_label(job, turn)}: {', '.join(filter(None, (times and f'{times} s', end)))}"
+    return ", ".join(filter(None, (times and f"{times} s", right and f"{right} % right", end)))
 
 
 def _label(job: Job, turn: Turn) -> str:
@@ -195,3 +232,7 @@ def _label(job: Job, turn: Turn) -> str:
         f"{'warm-up' if turn.warmup else 'repeat'} {turn.repeat}",
     ]
     return " ".join(filter(None, parts))
+
+
+def _label_inference(turn: InferenceTurn) -> str:
+    return f"{turn.variant} {'warm-up' if turn.warmup else 'repeat'} {turn.repeat}"

@@ -50,6 +50,40 @@ def header(path: Path, dataset: str | None = None) -> Header:
         return _format(path).header(path, dataset)
 
 
+def describe(path: Path, dataset: str | None, rows: tuple[int, int] | None) -> Header:
+    """Return the shape of some rows of a file's array, and the element type that numbers come in.
+
+    Parameters
+    ----------
+    path, dataset
+        As for :func:`header`.
+    rows : (int, int), optional
+        Only the rows ``start <= row < stop``.
+
+    Returns
+    -------
+    shape : tuple of int
+        Of these rows; it is empty for a single number.
+    dtype : dtype
+        float64, float32 or an integer type, in native byte order.
+
+    Raises
+    ------
+    InputError
+        As :func:`header`, and if it holds no real numbers or fewer rows.
+    """
+    shape, stored = header(path, dataset)
+    if stored.kind not in "biuf" or stored.itemsize > 8:
+        raise InputError(f"{path}: dtype: found {stored}, expected real numbers of up to 64 bits")
+    if rows is not None and shape:
+        if rows[1] > shape[0]:
+            raise InputError(f"{path}: rows: found {list(rows)}, expected at most {shape[0]} rows")
+        shape = (rows[1] - rows[0], *shape[1:])
+    wider = {np.dtype(np.float16): np.float32, np.dtype(np.bool_): np.uint8}
+    dtype = stored.newbyteorder("=")
+    return shape, np.dtype(wider.get(dtype, dtype))
+
+
 def load(path: Path, dataset: str | None, rows: slice, dtype: np.dtype[Any]) -> Matrix:
     """Read some rows of a file's matrix, which must not be empty, converted to an element type.
 

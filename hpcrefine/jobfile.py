@@ -1,4 +1,7 @@
-"""Job files: TOML text and overrides in, one validated :class:`~hpcrefine.job.Job` out.
+"""Job files: TOML text and overrides in, one validated job out.
+
+That is a :class:`~hpcrefine.job.Job`, or an :class:`~hpcrefine.job.InferenceJob` where ``[job]
+kind`` says so.
 
 Every mistake becomes an :class:`~hpcrefine.errors.InputError` of one line that names the file, the
 key, what was found and what was expected.
@@ -17,13 +20,20 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from hpcrefine.errors import InputError
-from hpcrefine.job import FileOperand, Job, RandomOperand, RandomRates
+from hpcrefine.job import (
+    AnyJob,
+    FileOperand,
+    InferenceJob,
+    Job,
+    RandomOperand,
+    RandomRates,
+)
 
 Data = dict[str, Any]
 Key = str | int
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Job:
+def load(path: str | Path, overrides: Sequence[str] = ()) -> AnyJob:
     """Read and validate a job file.
 
     Parameters
@@ -36,7 +46,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Job:
 
     Returns
     -------
-    Job
+    Job or InferenceJob
         Frozen; its ``text`` is the file's text with the overrides as comments.
 
     Raises
@@ -52,12 +62,36 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Job:
     if isinstance(data.setdefault("job", {}), dict):
         data["job"].setdefault("name", path.stem)
     try:
-        job = Job.model_validate(data, context={"base": path.parent})
+        job: AnyJob = _model(data).model_validate(data, context={"base": path.parent})
     except ValidationError as error:
         message = _explain(error.errors(), path, data, applied)
         raise InputError("\\n".join(message.splitlines())) from None
     as_run = "\n".join([text.rstrip("\n"), *(f"# --set {one.text}" for one in applied), ""])
     return job.read_from(path, as_run)
+
+
+def load_product(path: str | Path, overrides: Sequence[str] = ()) -> Job:
+    """Read and validate a job file of a product, see :func:`load`.
+
+    Raises
+    ------
+    InputError
+        If it is one of another kind, too.
+    """
+    job = load(path, overrides)
+    if isinstance(job, InferenceJob):
+        raise InputError(
+            f'{job.where("job", "kind")}: found "inference", expected "matmul": only products can '
+            "be simulated"
+        )
+    return job
+
+
+def _model(data: Data) -> type[AnyJob]:
+    """Return the model for the kind of job that the data name; Job refuses a kind there is not."""
+    section = data["job"]
+    kind = section.get("kind") if isinstance(section, dict) else None
+    return InferenceJob if kind == "inference" else Job
 
 
 def _parse(path: Path) -> tuple[str, Data]:
@@ -114,8 +148,13 @@ class _Override:
 def _explain(
     errors: Iterable[ErrorDetails], path: Path, data: Data, overrides: Sequence[_Override]
 ) -> str:
-    """Put the first mistake in one line; unknown keys go first, for they cause others."""
-    error = min(errors, key=lambda one: one["type"] != "extra_forbidden")
+    """Put the first mistake in one line; first goes an unknown kind of job, then unknown keys.
+
+    They cause others.
+    """
+    error = min(
+        errors, key=lambda one: (one["loc"] != ("job", "kind"), one["type"] != "extra_forbidden")
+    )
     context = error.get("ctx", {})
     loc = list(error["loc"])
     branch = str(loc.pop(2)) if tuple(loc[:2]) in _BRANCHES and len(loc) > 2 else ""
@@ -134,13 +173,14 @@ def _explain(
     ]
     where = f"{path} with --set {blamed[-1]}" if blamed else str(path)
     section, *rest = keys
-    in_section = rest or section in Job.model_fields or isinstance(value, dict)
+    model = _model(data)
+    in_section = rest or section in model.model_fields or isinstance(value, dict)
     place = f"[{section}] {_dotted(rest)}".strip() if in_section else str(section)
     if error["type"] == "refusal":
         return f"{where}: {place}: {context['complaint']}"
-    field, known = _look_up(keys, branch)
+    field, known = _look_up(model, keys, branch)
     if field is None:
-        return f"{where}: {place}: unknown key; {_hint(str(keys[-1]), known)}"
+        return f"{where}: {place}: unknown key; {_hint(model, keys, known)}"
     wanted = context["expected"] if error["type"] == "rule" else _expected(field, error["type"])
     return f"{where}: {place}: found {_shown(value)}, expected {wanted}"
 
@@ -184,9 +224,11 @@ def _dotted(keys: Iterable[Key]) -> str:
     return "".join(steps).removeprefix(".")
 
 
-def _look_up(keys: Sequence[Key], branch: str) -> tuple[FieldInfo | None, Iterable[str]]:
+def _look_up(
+    model: type[AnyJob], keys: Sequence[Key], branch: str
+) -> tuple[FieldInfo | None, Iterable[str]]:
     """Return the field that keys lead to, None if there is none, and its known siblings."""
-    known, field = Job.model_fields, None
+    known, field = model.model_fields, None
     for depth, key in enumerate(keys):
         if isinstance(key, int):
             continue
@@ -204,18 +246,25 @@ def _kinds(field: FieldInfo) -> list[Any]:
     return [kind for kind in kinds if kind is not type(None)]
 
 
-def _hint(key: str, known: Iterable[str]) -> str:
+def _hint(model: type[AnyJob], keys: Sequence[Key], known: Iterable[str]) -> str:
+    key = str(keys[-1])
+    for other, kind in ((Job, "matmul"), (InferenceJob, "inference")):
+        if other is not model and key in _keys(other, *keys[:-1]):
+            return f'it belongs to [job] kind = "{kind}"'
     if near := difflib.get_close_matches(key, known, n=1):
         return f'did you mean "{near[0]}"?'
-    homes = (
-        name
-        for name, section in Job.model_fields.items()
-        for kind in _kinds(section)
-        if key in kind.model_fields
-    )
+    homes = (name for name in model.model_fields if key in _keys(model, name))
     if home := next(homes, None):
         return f"it belongs in [{home}]"
     return f"expected one of {', '.join(known)}"
+
+
+def _keys(model: type[AnyJob], *way: Key) -> set[str]:
+    """Return the names of a model's sections, or of the keys of a section on the way there."""
+    if not way:
+        return set(model.model_fields)
+    section = model.model_fields.get(str(way[0])) if len(way) == 1 else None
+    return {key for kind in _kinds(section) for key in kind.model_fields} if section else set()
 
 
 _SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}

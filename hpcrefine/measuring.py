@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpcrefine.codes import DecodeError
 from hpcrefine.conditions import Conditions
 from hpcrefine.errors import InputError, LostError
 from hpcrefine.job import CodeSection, Job
+from hpcrefine.record.writer import RecordWriter
 from hpcrefine.resolution.bounds import exact_in_float64
 from hpcrefine.resolution.digits import Array, quantise
 from hpcrefine.rows import Row, estimate_rows, job_row, layer_row, task_rows
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from hpcrefine.cluster.pool import Pool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measured:
     """What one job left.
 
@@ -30,18 +32,34 @@ class Measured:
     ----------
     job : dict
         Its row of the record's table ``jobs``.
-    layers, tasks, events, estimates : list of dict
+    layers, upgrades, tasks, events, estimates : sequence of dict
         Its rows of these tables.
+    predictions : ndarray, optional
+        Its rows of this table.
     loss : str
         Why it was lost; empty if it was not.
     """
 
     job: Row
-    layers: list[Row]
-    tasks: list[Row]
-    events: list[Row]
-    estimates: list[Row]
-    loss: str
+    layers: Sequence[Row] = ()
+    upgrades: Sequence[Row] = ()
+    tasks: Sequence[Row] = ()
+    events: Sequence[Row] = ()
+    estimates: Sequence[Row] = ()
+    predictions: NDArray[np.void] | None = None
+    loss: str = ""
+
+    def write(self, writer: RecordWriter) -> None:
+        """Write it to a record."""
+        writer.append(
+            self.job,
+            self.layers,
+            self.tasks,
+            self.events,
+            self.estimates,
+            self.upgrades,
+            self.predictions,
+        )
 
 
 class Measuring:
@@ -100,7 +118,7 @@ class Measuring:
         product: Product | None = None
         resolutions: list[Resolution] = []
         loss = ""
-        self._conditions.inject(turn)
+        self._conditions.inject(turn.stragglers)
         start = self._pool.clock()
         try:
             product = self._start(turn)
@@ -138,11 +156,13 @@ class Measuring:
         if product is not None and turn.split == "optimal" and turn.code is not None:
             estimates = estimate_rows(number, product)
         events = self._conditions.news(number, self._origin)
-        return Measured(job, layers, tasks, events, estimates, loss)
+        return Measured(
+            job=job, layers=layers, tasks=tasks, events=events, estimates=estimates, loss=loss
+        )
 
     def _start(self, turn: Turn) -> "Product":
         job = self._job
-        self._conditions.guard(turn)
+        self._conditions.guard(turn.code)
         if turn.code is None:
             return self._pool.oneshot(self._a, self._b, tasks=job.code.tasks)
         keep = self._keeps_integers(turn.code)

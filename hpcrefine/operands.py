@@ -184,9 +184,7 @@ def describe(spec: Operand, base: Path) -> tuple[tuple[int, int], np.dtype[Any]]
     """
     if isinstance(spec, RandomOperand):
         return spec.shape, np.dtype(spec.element_type)
-    (rows, columns), dtype = _checked_header(spec, base / spec.file)
-    if spec.rows is not None:
-        rows = spec.rows[1] - spec.rows[0]
+    (rows, columns), dtype = _of_file(spec, base / spec.file)
     return (columns, rows) if spec.transpose else (rows, columns), dtype
 
 
@@ -213,12 +211,11 @@ def read(spec: Operand, base: Path, rng: np.random.Generator) -> Matrix:
     if isinstance(spec, RandomOperand):
         return _draw(spec, rng)
     path = base / spec.file
-    shape, dtype = _checked_header(spec, path)
-    rows = slice(*(spec.rows or (0, shape[0])))
+    shape, dtype = _of_file(spec, path)
     if 0 in shape:
-        M = np.empty((rows.stop - rows.start, shape[1]), dtype)
+        M = np.empty(shape, dtype)
     else:
-        M = formats.load(path, spec.dataset, rows, dtype)
+        M = formats.load(path, spec.dataset, slice(*(spec.rows or (0, shape[0]))), dtype)
     if spec.normalise == "rows":
         M = _normalised(M)
     return M.T if spec.transpose else M
@@ -237,25 +234,14 @@ def _named(job: Job, key: str) -> Iterator[None]:
         raise InputError(f"{job.where('operands', key)}: {error}") from None
 
 
-def _checked_header(spec: FileOperand, path: Path) -> tuple[tuple[int, int], np.dtype[Any]]:
-    """Return the shape before ``rows`` and the element type after ``normalise``."""
-    shape, stored = formats.header(path, spec.dataset)
-    if stored.kind not in "biuf" or stored.itemsize > 8:
-        raise InputError(f"{path}: dtype: found {stored}, expected real numbers of up to 64 bits")
+def _of_file(spec: FileOperand, path: Path) -> tuple[tuple[int, int], np.dtype[Any]]:
+    """Return the shape before ``transpose`` and the element type after ``normalise``."""
+    shape, dtype = formats.describe(path, spec.dataset, spec.rows)
     if len(shape) != 2:
         raise InputError(
             f"{path}: found shape ({', '.join(map(str, shape))}), expected 2 dimensions"
         )
-    if spec.rows is not None and spec.rows[1] > shape[0]:
-        raise InputError(f"{path}: rows: found {list(spec.rows)}, expected at most {shape[0]} rows")
-    dtype = stored.newbyteorder("=")
-    if spec.normalise == "rows":
-        dtype = np.dtype(np.float64)
-    elif dtype == np.float16:
-        dtype = np.dtype(np.float32)
-    elif dtype == np.bool_:
-        dtype = np.dtype(np.uint8)
-    return (shape[0], shape[1]), dtype
+    return (shape[0], shape[1]), np.dtype(np.float64) if spec.normalise == "rows" else dtype
 
 
 def _normalised(M: Matrix) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from hpcrefine.record.schema import PHASES
 from hpcrefine.turns import Turn
 
 if TYPE_CHECKING:
+    from hpcrefine.cluster.inference import Inference
     from hpcrefine.cluster.master import Product, Resolution
     from hpcrefine.cluster.roster import Event
     from hpcrefine.schedule.plan import Plan
@@ -137,7 +138,7 @@ def _layer(number: int, product: "Product", layer: int) -> Row:
     }
 
 
-def task_rows(number: int, product: "Product") -> list[Row]:
+def task_rows(number: int, product: "Product | Inference") -> list[Row]:
     """Return a row for each task that was handed out."""
     return [vars(entry) | {"job": number} for entry in product.log.values()]
 

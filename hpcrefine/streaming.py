@@ -79,7 +79,7 @@ class Streaming:
         """Let mistakes in operands or options come up before a record is begun."""
         pair = next(operands.of_stream(self._job, self._a, self._b, 0))
         for kind, turn in {_kind(turn): turn for turn in turns(self._job)}.items():
-            self._conditions.guard(turn)
+            self._conditions.guard(turn.code)
             with self._named(), self._left(turn) as left:
                 asked = self._options(turn, left)
                 if turn.code is None:
@@ -115,8 +115,8 @@ class Streaming:
         begin = next((p for p in range(len(times)) if first + p not in writer.finished), None)
         if begin is None:
             return ""
-        self._conditions.inject(turn)
-        self._conditions.guard(turn)
+        self._conditions.inject(turn.stragglers)
+        self._conditions.guard(turn.code)
         self._pool.estimate(self._job.schedule.forgetting, self._prior)
         rate = mean_rate(times) if self._stream.rate is None else self._stream.rate
         plan, now = self._plans[_kind(turn)], self._pool.clock()

@@ -1,14 +1,18 @@
 """The jobs of a run in their order: warm-ups, then each repeat's variants shuffled."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcrefine.errors import InputError
-from hpcrefine.job import CodeSection, Job
+from hpcrefine.job import AnyJob, CodeSection, InferenceJob, Job, Setting
 
 ONESHOT = "oneshot"
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,40 @@ class Turn:
         return self.variant == ONESHOT
 
 
-def generators(job: Job) -> list[np.random.Generator]:
+@dataclass(frozen=True)
+class InferenceTurn:
+    """One job of a run of a network.
+
+    Attributes
+    ----------
+    variant : str
+        ``"adaptive"``, ``"all"`` or the label of a setting that is compared; or ``"oneshot"``.
+    setting : Setting or None
+        How the network is refined; None for one-shot in float32.
+    repeat : int
+        Which repetition.
+    warmup : bool
+        Whether it is not to be counted.
+    """
+
+    variant: str
+    setting: Setting | None
+    repeat: int
+    warmup: bool
+
+
+def inference_turns(job: InferenceJob) -> list[InferenceTurn]:
+    """Return the jobs of a run of a network, in order as :func:`turns`."""
+    variants: list[tuple[str, Setting | None]] = [*job.settings]
+    if job.baseline.oneshot:
+        variants.append((ONESHOT, None))
+    return [
+        InferenceTurn(*variant, repeat, warmup)
+        for variant, repeat, warmup in in_order(job, variants)
+    ]
+
+
+def generators(job: AnyJob) -> list[np.random.Generator]:
     """Return a run's generators: A, B, order of turns, arrivals, simulated workers."""
     return np.random.default_rng(job.job.seed).spawn(5)
 
@@ -83,11 +120,16 @@ def turns(job: Job) -> list[Turn]:
         for deadline in job.deadlines
         for slow in job.stragglers
     ]
+    return [Turn(*variant, repeat, warmup) for variant, repeat, warmup in in_order(job, variants)]
+
+
+def in_order(job: AnyJob, variants: Sequence[V]) -> list[tuple[V, int, bool]]:
+    """Return variant, repeat and warm-up or not of each job of a run, as :func:`turns` has them."""
     order = generators(job)[2]
-    warmups = [(*v, repeat, True) for repeat in range(job.job.warmups) for v in variants]
+    warmups = [(variant, repeat, True) for repeat in range(job.job.warmups) for variant in variants]
     repeats = [
-        (*variants[at], repeat, False)
+        (variants[at], repeat, False)
         for repeat in range(job.job.repeats)
         for at in order.permutation(len(variants))
     ]
-    return [Turn(*turn) for turn in warmups + repeats]
+    return warmups + repeats

@@ -18,7 +18,6 @@ CASES = {
 
 
 def test_every_comparison_runs_and_is_right(tmp_path, int8_fault):
-    pytest.importorskip("threadpoolctl")
     pytest.importorskip("matplotlib")
     done = subprocess.run(
         [sys.executable, "-m", "bench", "--quick", "--output", str(tmp_path)],

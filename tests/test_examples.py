@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hpcrefine import samples
 from hpcrefine.codes import CODES
-from hpcrefine.job import Job
+from hpcrefine.job import InferenceJob, Job
 from hpcrefine.jobfile import load
 from hpcrefine.launch import find_launcher
 from hpcrefine.operands import check
@@ -37,7 +38,9 @@ def test_neighbours_are_as_good_from_the_first_resolution():
 def test_job_files_are_valid():
     found = {path.stem: load(path) for path in JOBS.glob("*.toml")}
     assert found.keys() >= {"quickstart", "normal-4096", "codes", "faults"}
-    assert all(isinstance(job, Job) for job in found.values())
+    networks = {name for name, job in found.items() if isinstance(job, InferenceJob)}
+    assert networks == {"inference-dense", "inference-vgg"}
+    assert all(isinstance(found[name], Job) for name in found.keys() - networks)
     assert check(found["quickstart"]) == (4096, 784, 4096)
     assert check(found["normal-4096"]) == (4096, 4096, 4096)
     assert check(found["codes"]) == (768, 784, 768)
@@ -89,3 +92,41 @@ def test_the_run_in_which_everything_goes_wrong_is_exact(tmp_path):
     assert {rank for rank, kind in events if kind in ("died", "silent")} == {3, 4}
     assert (record.jobs["dead"][0], record.jobs["dead"][-1]) in ((0, 2), (0, 3))
     assert "rejected" in record.tasks["status"]
+
+
+@pytest.mark.parametrize("name", ["inference-dense", "inference-vgg", "paper/mnist-even-odd"])
+def test_networks_and_samples_fit(name):
+    job = load(JOBS / f"{name}.toml")
+    assert samples.check(job) == 10_000
+    assert dict(job.settings)["published"].precision.digits == "truncate"
+
+
+def test_a_network_of_the_examples_is_as_good_early(tmp_path):
+    few = [f"{key}.rows=[0,2000]" for key in ("samples.images", "samples.labels")]
+    command = [
+        sys.executable,
+        "-m",
+        "hpcrefine",
+        "run",
+        str(JOBS / "paper" / "mnist-even-odd.toml"),
+    ]
+    words = [word for text in ("job.repeats=1", "job.warmups=0", *few) for word in ("--set", text)]
+    done = subprocess.run(
+        [*command, "-n", "3", "-o", "x.h5", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    record = read(tmp_path / "x.h5")
+    accuracy = {
+        job["variant"]: record.upgrades[record.upgrades["job"] == job["job"]]["accuracy"]
+        for job in record.jobs
+    }
+    assert set(record.jobs["verdict"]) == {"exact", "unchecked"}
+    (oneshot,) = accuracy["oneshot"]
+    assert oneshot > 0.95
+    assert abs(accuracy["adaptive"][0] - oneshot) < 0.01
+    assert abs(accuracy["adaptive"][-1] - oneshot) < 0.005
+    assert accuracy["published"][0] < 0.6

@@ -145,7 +145,10 @@ def test_shipped_jobs_load(path):
             "[job] seed: found an integer of 20000 bits, expected 0..9223372036854775807",
         ),
         ("[job]\nrepeats = 0", "[job] repeats: found 0, expected >= 1"),
-        ('[job]\nkind = "inference"', '[job] kind: found "inference", expected "matmul"'),
+        (
+            '[job]\nkind = "training"',
+            '[job] kind: found "training", expected "matmul" or "inference"',
+        ),
         ('[job]\nname = "a/b"', '[job] name: found "a/b", expected a name without "/"'),
         ('[job]\nname = "a\\nb"', '[job] name: found "a\\nb", expected a name without "/"'),
         (

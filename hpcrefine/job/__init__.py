@@ -1,4 +1,6 @@
-"""What a job file can say: one frozen model for each section, and :class:`Job` for the whole.
+"""What a job file can say: one frozen model for each section, and one for the whole.
+
+That is :class:`Job` for products and :class:`InferenceJob` for networks.
 
 The attributes of the models are the keys people write. All limits that can be known without looking
 at an operand are checked here; :mod:`hpcrefine.jobfile` reads the text and explains the mistakes.
@@ -13,8 +15,17 @@ from hpcrefine.job.faults import (
     ServiceTime,
     WorkersSection,
 )
+from hpcrefine.job.inference import (
+    AdaptiveSection,
+    CalibrationSection,
+    DistributionSection,
+    PrecisionSection,
+    SamplesSection,
+    StopSection,
+)
+from hpcrefine.job.inferencejob import ADAPTIVE, ALL, InferenceJob, Setting
 from hpcrefine.job.job import Job
-from hpcrefine.job.operands import FileOperand, Operand, OperandsSection, RandomOperand
+from hpcrefine.job.operands import FileArray, FileOperand, Operand, OperandsSection, RandomOperand
 from hpcrefine.job.sections import (
     BaselineSection,
     JobSection,
@@ -27,31 +38,45 @@ from hpcrefine.job.sections import (
 )
 from hpcrefine.job.stream import RandomRates, SimulatedService, SimulateSection, StreamSection
 
+AnyJob = Job | InferenceJob
+
 __all__ = [
+    "ADAPTIVE",
+    "ALL",
+    "AdaptiveSection",
+    "AnyJob",
     "BaselineSection",
+    "CalibrationSection",
     "CodeSection",
     "CompareSection",
     "ComparedCode",
     "Corruption",
+    "DistributionSection",
     "FaultsSection",
     "FaultyWorker",
+    "FileArray",
     "FileOperand",
+    "InferenceJob",
     "Job",
     "JobSection",
     "KernelSection",
     "Moment",
     "Operand",
     "OperandsSection",
+    "PrecisionSection",
     "RandomOperand",
     "RandomRates",
     "RecordSection",
     "ResolutionSection",
+    "SamplesSection",
     "ScheduleSection",
     "Scheme",
     "ServiceTime",
+    "Setting",
     "SimulateSection",
     "SimulatedService",
     "Stop",
+    "StopSection",
     "StreamSection",
     "VerifySection",
     "WorkersSection",

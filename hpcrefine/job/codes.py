@@ -87,7 +87,14 @@ class CodeSection(_CodeKeys):
         return make_code(self.scheme, self.tasks, self.redundancy)
 
 
-def _label(name: str) -> str:
+def check_label(name: str) -> str:
+    """Return a label that fits the record.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
     if not name.isprintable() or not 1 <= len(name.encode()) <= 24:
         raise ValueError("no label")
     return name
@@ -102,7 +109,7 @@ class ComparedCode(_CodeKeys):
         Its label, the scheme unless given.
     """
 
-    name: Annotated[str, AfterValidator(_label)] | None = Field(
+    name: Annotated[str, AfterValidator(check_label)] | None = Field(
         default=None, description="a label of 1..24 bytes"
     )
 

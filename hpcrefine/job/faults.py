@@ -28,13 +28,23 @@ _AnyRates = Annotated[
 ]
 
 
-class WorkersSection(Section):
-    """``[workers]``: what is asked of the workers, and what is known of them.
+class PatienceSection(Section):
+    """``[workers]``: what is asked of the workers.
 
     Attributes
     ----------
     timeout : float, optional
         Seconds after which a worker that owes an answer is given up.
+    """
+
+    timeout: float | None = Field(default=None, gt=0)
+
+
+class WorkersSection(PatienceSection):
+    """``[workers]``: what is asked of the workers, and what is known of them.
+
+    Attributes
+    ----------
     count : int, optional
         How many workers ``simulate`` has, where rates are no list.
     rates : float, tuple of float or RandomRates, optional
@@ -42,7 +52,6 @@ class WorkersSection(Section):
         estimate, to the split ``optimal``.
     """
 
-    timeout: float | None = Field(default=None, gt=0)
     count: int | None = Field(default=None, ge=1, le=10**7)
     rates: _AnyRates | None = Field(default=None, description=_RATES)
 
@@ -310,3 +319,11 @@ class FaultsSection(Section):
             slowdown=self.slowdown,
             entries=[entry.entry() for entry in self.worker],
         )
+
+
+def check_noticed(workers: PatienceSection, faults: FaultsSection) -> None:
+    """Raise unless somebody notices workers that fall silent."""
+    for index, entry in enumerate(faults.worker):
+        if entry.silent is not None and workers.timeout is None:
+            expected = f"a number > 0 with [faults] worker[{index}].silent, else the run hangs"
+            raise rule(("workers", "timeout"), expected)

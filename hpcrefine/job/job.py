@@ -1,17 +1,16 @@
 """The whole of a job."""
 
-from pathlib import Path
 from typing import Self
 
 from pydantic import ValidationError, model_validator
 
-from hpcrefine.job.base import Section, rule, unsuited, within
+from hpcrefine.job.base import rule, unsuited, within
 from hpcrefine.job.codes import CodeSection, ComparedCode, CompareSection
-from hpcrefine.job.faults import FaultsSection, WorkersSection
+from hpcrefine.job.faults import FaultsSection, WorkersSection, check_noticed
 from hpcrefine.job.operands import OperandsSection
+from hpcrefine.job.origin import JobFile
 from hpcrefine.job.sections import (
     BaselineSection,
-    JobSection,
     KernelSection,
     RecordSection,
     ResolutionSection,
@@ -21,12 +20,12 @@ from hpcrefine.job.sections import (
 from hpcrefine.job.stream import SimulateSection, StreamSection
 
 
-class Job(Section):
-    """A whole job file, validated.
+class Job(JobFile):
+    """A whole job file that multiplies, validated.
 
     Attributes
     ----------
-    job, operands, resolution, code, schedule, workers, faults, kernel, baseline, record, verify
+    operands, resolution, code, schedule, workers, faults, kernel, baseline, record, verify
         The sections of the same names.
     simulate : SimulateSection
         That section.
@@ -34,7 +33,6 @@ class Job(Section):
         These sections, if there are any.
     """
 
-    job: JobSection = JobSection()
     operands: OperandsSection
     resolution: ResolutionSection = ResolutionSection()
     code: CodeSection = CodeSection()
@@ -49,15 +47,9 @@ class Job(Section):
     record: RecordSection = RecordSection()
     verify: VerifySection = VerifySection()
 
-    _path: Path = Path("job.toml")
-    _text: str = ""
-
     @model_validator(mode="after")
     def _somebody_notices_silence(self) -> Self:
-        for index, entry in enumerate(self.faults.worker):
-            if entry.silent is not None and self.workers.timeout is None:
-                expected = f"a number > 0 with [faults] worker[{index}].silent, else the run hangs"
-                raise rule(("workers", "timeout"), expected)
+        check_noticed(self.workers, self.faults)
         return self
 
     @model_validator(mode="after")
@@ -137,31 +129,6 @@ class Job(Section):
         if self.compare is None or self.compare.stragglers is None:
             return (self.faults.stragglers,)
         return self.compare.stragglers
-
-    def read_from(self, path: Path, text: str) -> Self:
-        """Return a copy that knows the file it was read from and its text as run."""
-        job = self.model_copy()
-        job._path, job._text = path, text
-        return job
-
-    @property
-    def path(self) -> Path:
-        """The job file, as it was named."""
-        return self._path
-
-    @property
-    def base(self) -> Path:
-        """The folder that relative paths of operands start from."""
-        return self._path.parent
-
-    @property
-    def text(self) -> str:
-        """The TOML text as run, with a comment line for each override."""
-        return self._text
-
-    def where(self, section: str, key: str) -> str:
-        """Return the place of a key, to start a message with: ``job.toml: [section] key``."""
-        return f"{self._path}: [{section}] {key}"
 
     def where_code(self, index: int, key: str) -> str:
         """Return the place of a key of one of :attr:`codes`, to start a message with."""

@@ -19,8 +19,8 @@ _Length = Annotated[int, Field(ge=1, lt=2**31)]
 Shape = Annotated[tuple[_Length, _Length], Strict(False)]
 
 
-class FileOperand(Section):
-    """An operand read from a file.
+class FileArray(Section):
+    """An array read from a file.
 
     Attributes
     ----------
@@ -30,10 +30,6 @@ class FileOperand(Section):
         Which array, in a file that holds several (.npz, .h5).
     rows : (int, int), optional
         Only the rows ``start <= row < stop``.
-    normalise : {"none", "rows"}
-        Whether each row is divided by its 2-norm.
-    transpose : bool
-        Whether the matrix is transposed, after ``rows`` and ``normalise``.
     """
 
     file: str = Field(pattern=r"^[^\x00]+$", description="a path")
@@ -41,6 +37,19 @@ class FileOperand(Section):
     rows: Rows | None = Field(
         default=None, description="two integers [start, stop], 0 <= start < stop"
     )
+
+
+class FileOperand(FileArray):
+    """An operand read from a file.
+
+    Attributes
+    ----------
+    normalise : {"none", "rows"}
+        Whether each row is divided by its 2-norm.
+    transpose : bool
+        Whether the matrix is transposed, after ``rows`` and ``normalise``.
+    """
+
     normalise: Literal["none", "rows"] = "none"
     transpose: bool = False
 

@@ -15,8 +15,8 @@ class JobSection(Section):
     ----------
     name : str
         Names the run and its record; the job file's name without ``.toml`` unless given.
-    kind : {"matmul"}
-        What is computed.
+    kind : {"matmul", "inference"}
+        What is computed: a product, or the scores of a network.
     seed : int
         Seed of everything random in the run.
     repeats, warmups : int
@@ -24,7 +24,7 @@ class JobSection(Section):
     """
 
     name: str = Field(default="job", pattern=r"^[^/\x00-\x1f]+$", description='a name without "/"')
-    kind: Literal["matmul"] = "matmul"
+    kind: Literal["matmul", "inference"] = "matmul"
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
     repeats: int = Field(default=5, ge=1)
     warmups: int = Field(default=1, ge=0)

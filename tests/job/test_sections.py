@@ -55,7 +55,7 @@ def test_a_record_stays_where_it_was_written(file):
     ("section", "key", "values"),
     [
         (JobSection, "name", ["", "a/b", "a\nb"]),
-        (JobSection, "kind", ["inference"]),
+        (JobSection, "kind", ["training"]),
         (JobSection, "seed", [-1, 2**63, 1.0, True]),
         (JobSection, "repeats", [0]),
         (JobSection, "warmups", [-1]),

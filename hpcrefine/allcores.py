@@ -1,0 +1,28 @@
+"""All cores of a node for one process, for a while."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from threadpoolctl import threadpool_limits
+
+from hpcrefine.launch import available_cores
+
+
+@contextmanager
+def all_cores() -> Iterator[int]:
+    """Let BLAS in this process use all cores of its node, also if a launcher bound it to one.
+
+    Yields
+    ------
+    int
+        How many they are.
+    """
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    try:
+        cores = available_cores()
+        with threadpool_limits(cores, user_api="blas"):
+            yield cores
+    finally:
+        os.sched_setaffinity(0, own)
