@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hpcrefine import operands, samples
 from hpcrefine.errors import InputError
+from hpcrefine.inference.precision import LIMB_PEAK
 from hpcrefine.inferring import Inferring
 from hpcrefine.job import AnyJob, InferenceJob, Job
+from hpcrefine.kernels import Peaks
 from hpcrefine.measuring import Measured, Measuring
 from hpcrefine.progress import Progress
 from hpcrefine.record import environment
@@ -124,7 +126,7 @@ def run(job: AnyJob, pool: "Pool", output: Output, progress: Progress) -> Outcom
         If operands, networks, samples, options or the output are wrong.
     """
     library = str(job.kernel.library) if job.kernel.library else None
-    workers = pool.configure(job.kernel.name, library)
+    workers = pool.configure(job.kernel.name, library, _peaks(job))
     for warning in sorted({row["warning"] for row in workers if row["warning"]}):
         progress.note(f"warning: not the fastest kernel: {warning}")
     elapsed = float(read(output.path).jobs["end"].max(initial=0.0)) if output.resume else 0.0
@@ -134,6 +136,14 @@ def run(job: AnyJob, pool: "Pool", output: Output, progress: Progress) -> Outcom
     jobs = read(output.path).jobs
     wrong, lost = (jobs["verdict"] == "wrong").sum(), (jobs["status"] == "lost").sum()
     return Outcome(output.path, len(jobs), int(wrong), int(lost), loss)
+
+
+def _peaks(job: AnyJob) -> Peaks | None:
+    """Return bounds on what workers multiply; None: any digits."""
+    if isinstance(job, InferenceJob):
+        ways = {setting.schedule.distribute for _, setting in job.settings}
+        return Peaks(255, LIMB_PEAK) if ways == {"samples"} else None
+    return None
 
 
 def _made_ready(job: AnyJob, pool: "Pool", elapsed: float, progress: Progress) -> _RunAll:

@@ -98,7 +98,7 @@ class Played:
         self.asked, self.closed, self.mpi = [], 0, {"mpi": "none", "mpi4py": "none"}
         self.inject = self.guard = lambda *_, **__: None
 
-    def configure(self, kernel, library):
+    def configure(self, kernel, library, peaks):
         row = {"host": "here", "pid": 1, "cpus": "0", "threads": 1, "kernel": kernel, "warning": ""}
         return [row | {"rank": rank} for rank in self.roster.usable]
 

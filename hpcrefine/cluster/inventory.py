@@ -14,7 +14,7 @@ from hpcrefine.cluster.dispatch import Outbox
 from hpcrefine.cluster.protocol import FACTS, HEADER, Command, Tag, as_bytes
 from hpcrefine.cluster.roster import Roster
 from hpcrefine.errors import InputError
-from hpcrefine.kernels import Kernel
+from hpcrefine.kernels import Kernel, Peaks
 
 
 def facts(rank: int, kernel: Kernel | None, warning: str, error: str) -> NDArray[np.void]:
@@ -29,7 +29,13 @@ def facts(rank: int, kernel: Kernel | None, warning: str, error: str) -> NDArray
 
 
 def configure_workers(
-    comm: MPI.Comm, roster: Roster, kernel: str, library: str | None, *, share: bool
+    comm: MPI.Comm,
+    roster: Roster,
+    kernel: str,
+    library: str | None,
+    peaks: Peaks,
+    *,
+    share: bool,
 ) -> list[dict[str, Any]]:
     """Have every worker load a kernel, offer it our memory, and return what each says.
 
@@ -40,7 +46,8 @@ def configure_workers(
     """
     offer = Offer() if share else None
     try:
-        text = f"{kernel}\n{library or ''}\n{offer or ''}".encode()
+        lines = kernel, library or "", f"{peaks.left} {peaks.right}", str(offer or "")
+        text = "\n".join(lines).encode()
         if len(text) > HEADER["text"].itemsize:
             raise InputError(
                 f"oneDNN library: found a path of {len(library or '')} characters, expected a "

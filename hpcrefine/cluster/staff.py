@@ -21,6 +21,7 @@ from hpcrefine.cluster.roster import Roster
 from hpcrefine.cluster.worker import Worker
 from hpcrefine.errors import InputError, LostError
 from hpcrefine.faults import Faults
+from hpcrefine.kernels import Peaks
 from hpcrefine.resolution.digits import Array
 
 SHARED_MEMORY_VARIABLE = "HPCREFINE_SHARED_MEMORY"
@@ -138,8 +139,20 @@ class Staff(ABC):
         self._outbox.flush()
         return self._roster.part()
 
-    def configure(self, kernel: str = "auto", library: str | None = None) -> list[dict[str, Any]]:
+    def configure(
+        self, kernel: str = "auto", library: str | None = None, peaks: Peaks | None = None
+    ) -> list[dict[str, Any]]:
         """Load a kernel on every worker.
+
+        Parameters
+        ----------
+        kernel : {"auto", "int8", "float32", "float64"}
+            Which.
+        library : str, optional
+            Path of the oneDNN library.
+        peaks : Peaks, optional
+            What it will multiply, and be checked on; default any 8-bit digits. Networks whose
+            samples are shared out need no more than ``Peaks(255, 64)``.
 
         Returns
         -------
@@ -160,7 +173,9 @@ class Staff(ABC):
         self.settle()
         self._configured = False
         self._roster.require()
-        rows = configure_workers(self._comm, self._roster, kernel, library, share=self._share)
+        rows = configure_workers(
+            *(self._comm, self._roster, kernel, library, peaks or Peaks()), share=self._share
+        )
         for row in rows:
             if row["error"]:
                 raise InputError(f"rank {row['rank']} on {row['host']}: {row['error']}")

@@ -24,7 +24,7 @@ from hpcrefine.cluster.protocol import (
 from hpcrefine.cluster.serving import Purged, Scratch, Serving
 from hpcrefine.cluster.survey import answer
 from hpcrefine.errors import InputError
-from hpcrefine.kernels import Kernel, choose_kernel
+from hpcrefine.kernels import Kernel, Peaks, choose_kernel
 
 if TYPE_CHECKING:
     from hpcrefine.inference.evaluator import Evaluator
@@ -188,11 +188,11 @@ class Worker:
         return True
 
     def _configure(self, text: str) -> None:
-        name, library, offer = text.split("\n")
+        name, library, peaks, offer = text.split("\n")
         warning = error = ""
         self._wanted = name, library or None
         try:
-            choice = choose_kernel(*self._wanted)
+            choice = choose_kernel(*self._wanted, Peaks(*map(int, peaks.split())))
             self._kernel, warning = choice.kernel, choice.warning
         except InputError as problem:
             self._kernel, error = None, str(problem)
