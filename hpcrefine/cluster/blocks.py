@@ -2,13 +2,14 @@
 
 The blocks of the first upgrade go to whoever is ready for one. What a block leaves undecided stays
 at its worker, which joins such remains to the blocks of its next upgrade; with a worker that is
-gone they are lost, and others begin anew with the samples themselves.
+gone they are lost, and others begin anew with the samples themselves. A worker that keeps as much
+as it may first brings what it has to the end.
 """
 
 import bisect
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -90,6 +91,8 @@ class Batch:
         Says who is decided.
     block : int
         Samples in a block, at most.
+    kept : int
+        Samples of which a worker keeps what it knows, about, at most.
     """
 
     comm: MPI.Comm
@@ -101,6 +104,7 @@ class Batch:
     samples: NDArray[Any]
     rule: "Rule"
     block: int
+    kept: int
 
 
 class Blocks:
@@ -252,28 +256,26 @@ class Blocks:
     def _next(self, rank: int, owed: Sequence[int]) -> Block | None:
         """Return what a worker does next: the lowest upgrade that there is something of for it."""
         held = self._remains.get(rank)
-        lowest = min(held) if held else self._batch.upgrades
+        sizes = {done: sum(len(p.samples) for p in parts) for done, parts in (held or {}).items()}
+        if held and sum(sizes.values()) >= self._batch.kept:
+            return self._join(held, max(held))
+        lowest = min(sizes, default=self._batch.upgrades)
         if self._waiting and self._waiting[0].upgrade <= lowest + 1:
             return self._waiting.pop(0)
-        if not held:
-            return None
-        parts, size = held[lowest], self._batch.block
-        if lowest in owed and sum(len(part.samples) for part in parts) < size:
+        if not held or (lowest in owed and sizes[lowest] < self._batch.block):
             return None  # more may come to it
-        return self._join(lowest + 1, list(self._draw(held, lowest)))
+        return self._join(held, lowest)
 
-    def _draw(self, held: dict[int, list[Remains]], upgrade: int) -> Iterator[Remains]:
-        """Take remains of an upgrade, as many as fit a block."""
-        parts, room = held[upgrade], self._batch.block
+    def _join(self, held: dict[int, list[Remains]], done: int) -> Block:
+        """Make a block of the next upgrade of as many of a worker's remains as fit."""
+        parts, room, joined = held[done], self._batch.block, []
         while parts and len(parts[0].samples) <= room:
-            room -= len(parts[0].samples)
-            yield parts.pop(0)
+            joined.append(parts.pop(0))
+            room -= len(joined[-1].samples)
         if not parts:
-            del held[upgrade]
-
-    def _join(self, upgrade: int, parts: Sequence[Remains]) -> Block:
-        samples = np.concatenate([part.samples for part in parts])
-        return self._block(upgrade, samples, [part.number for part in parts])
+            del held[done]
+        samples = np.concatenate([part.samples for part in joined])
+        return self._block(done + 1, samples, [part.number for part in joined])
 
     def _hand_out(self, rank: int, blocks: Sequence[Block]) -> None:
         given = []

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 DISTRIBUTIONS = ("samples", "products")
 _BLOCKS = 8  # for each worker, as many as leave slow ones fewer
 _TOGETHER = 1024  # samples that make the products of a layer worth their messages
+_KEPT = 1 << 30  # bytes that a worker keeps of undecided samples, about
 
 
 @dataclass
@@ -103,7 +104,7 @@ class Networks:
         batch = Batch(
             *(self._comm, self._roster, self._products.next_job(), guest.number),
             *(network.upgrades, network.classes, np.ascontiguousarray(samples), rule),
-            block or self._natural_block(network, len(samples)),
+            *(block or self._natural_block(network, len(samples)), _KEPT // _bytes_kept(network)),
         )
         return Inference(BySamples(Blocks(batch), start), network, len(samples), start, deadline)
 
@@ -143,6 +144,12 @@ class Networks:
         workers = len(self._roster.usable)
         even = max(network.natural_block, math.ceil(samples / (_BLOCKS * workers)))
         return min(even, math.ceil(samples / workers))
+
+
+def _bytes_kept(network: "LayeredNetwork") -> int:
+    """Return what a worker keeps of an undecided sample: sums, and about as many values."""
+    linear = (layer for layer in network.layers if layer.linear)
+    return sum(math.prod(layer.shape) * (layer.sums.itemsize + 1) for layer in linear)
 
 
 def check_inference(

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from hpcrefine import Pool
-from hpcrefine.cluster.blocks import Blocks
 from hpcrefine.errors import InputError
 from hpcrefine.faults import Faults, Service
 from hpcrefine.inference.evaluator import Evaluator, LocalMultiplier
@@ -23,10 +22,9 @@ BOTH = pytest.mark.parametrize("distribute", ["samples", "products"])
 SLOW = Faults(service=Service("deterministic", 0.04))
 
 
-@pytest.fixture(autouse=True, params=["1", "0"], ids=["shared", "messages"])
-def memory(request, monkeypatch):
-    """Every test runs on shared memory and on messages alone."""
-    monkeypatch.setenv("HPCREFINE_SHARED_MEMORY", request.param)
+@pytest.fixture(autouse=True)
+def memory():
+    """Samples come by message; products are tried with and without shared memory below."""
 
 
 @pytest.fixture
@@ -132,6 +130,7 @@ def test_samples(comm, network, samples):
                 infer(pool, network, few, rule)
 
 
+@pytest.mark.parametrize("shared", ["1", "0"], ids=["shared", "messages"])
 @pytest.mark.parametrize(
     "options",
     [
@@ -142,7 +141,8 @@ def test_samples(comm, network, samples):
     ],
     ids=["uncoded", "verified", "mds", "replication"],
 )
-def test_products(comm, network, samples, options):
+def test_products(comm, network, samples, options, shared, monkeypatch):
+    monkeypatch.setenv("HPCREFINE_SHARED_MEMORY", shared)
     statuses = ("used", "late", "purged")
     with Pool(comm) as pool:
         if pool:
@@ -257,14 +257,24 @@ def test_mistakes(comm, network, samples):
             infer(pool, network, samples, undecided(UPGRADES))
 
 
-def test_remains_that_fill_a_block_are_joined(comm, network, samples, monkeypatch):
-    joined = []
-    join = Blocks._join
-    monkeypatch.setattr(
-        Blocks, "_join", lambda *arguments: joined.append(join(*arguments)) or joined[-1]
-    )
+def test_remains_are_joined(comm, network, samples):
+    """Blocks of later upgrades are made of several, and never too large."""
     with Pool(comm) as pool:
         if pool:
-            infer(pool, network, samples, a_rule(alone(network, samples)), block=10)
-            assert all(len(block.samples) <= 10 for block in joined)
-            assert any(len(block.sources) > 1 for block in joined)
+            rule = a_rule(alone(network, samples))
+            inference = infer(pool, network, samples, rule, block=10)
+            entered = np.count_nonzero(~rule.decided(alone(network, samples)[0], 0))
+            later = [entry for entry in inference.log.values() if entry.unit == 1]
+            assert entered / 10 <= len(later) < 9  # of as many before
+
+
+def test_workers_keep_no_more_than_they_may(comm, network, samples, monkeypatch):
+    """With little room samples go through all upgrades before others begin."""
+    with Pool(comm) as pool:
+        if pool:
+            rule = undecided(UPGRADES)
+            for room, early in ((1 << 30, False), (1, True)):
+                monkeypatch.setattr("hpcrefine.cluster.networks._KEPT", room)
+                log = infer(pool, network, samples, rule, block=3).log.values()
+                sent = [[e.sent for e in log if e.unit == unit] for unit in range(UPGRADES)]
+                assert (min(sent[-1]) < max(sent[0])) == early
