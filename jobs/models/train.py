@@ -51,11 +51,10 @@ class Recipe:
 
 def dense() -> nn.Sequential:
     """Return 784-1024-1024-10 with ReLUs."""
-    return nn.Sequential(
-        *(nn.Linear(784, 1024), nn.ReLU(), nn.Dropout(0.3)),
-        *(nn.Linear(1024, 1024), nn.ReLU(), nn.Dropout(0.3)),
-        nn.Linear(1024, 10),
-    )
+    layers: list[nn.Module] = []
+    for width in (784, 1024):
+        layers += [nn.Linear(width, 1024), nn.BatchNorm1d(1024), nn.ReLU(), nn.Dropout(0.3)]
+    return nn.Sequential(*layers, nn.Linear(1024, 10))
 
 
 def vgg() -> nn.Sequential:
@@ -82,7 +81,7 @@ def even_odd() -> nn.Sequential:
 
 
 RECIPES = {
-    "dense": Recipe(dense, (784,), 16, 1e-3, 1e-2, flips=True),
+    "dense": Recipe(dense, (784,), 14, 2e-3, 5e-2),
     "vgg": Recipe(vgg, (1, 28, 28), 4, 4e-3, 2e-2, flips=True, smoothing=0.05),
     "even-odd": Recipe(even_odd, (784,), 10, 3e-3),
 }
@@ -168,7 +167,7 @@ def exported(model: nn.Sequential, shape: tuple[int, ...], facts: dict[str, str]
     layers = [layer for layer in model if not isinstance(layer, nn.Dropout)]
     for layer in layers:
         before = nodes[-1].name if nodes else "input"
-        if isinstance(layer, nn.BatchNorm2d):
+        if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
             statistics = (layer.weight, layer.bias, layer.running_mean, layer.running_var)
             arrays = [value.detach().numpy() for value in statistics]
             nodes[-1] = folded(nodes[-1], **normalisation(*arrays, layer.eps))
