@@ -10,8 +10,8 @@ from hpcrefine.launch import available_cores
 
 
 @contextmanager
-def all_cores() -> Iterator[int]:
-    """Let BLAS in this process use all cores of its node, also if a launcher bound it to one.
+def unbound() -> Iterator[int]:
+    """Let this process run on all cores of its node, also if a launcher bound it to one.
 
     Yields
     ------
@@ -21,8 +21,13 @@ def all_cores() -> Iterator[int]:
     own = os.sched_getaffinity(0)
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
     try:
-        cores = available_cores()
-        with threadpool_limits(cores, user_api="blas"):
-            yield cores
+        yield available_cores()
     finally:
         os.sched_setaffinity(0, own)
+
+
+@contextmanager
+def all_cores() -> Iterator[None]:
+    """Let BLAS in this process use all cores of its node."""
+    with unbound() as cores, threadpool_limits(cores, user_api="blas"):
+        yield

@@ -70,8 +70,8 @@ class Inferring:
         if self._origin is None:
             self._origin = self._pool.clock() - self._elapsed
         ran = self._run_whole() if turn.setting is None else self._run_layered(turn, turn.setting)
-        final = self._ready[turn.variant if turn.setting else ADAPTIVE].final
-        truth = Truth(self._samples.labels, final, self._oneshot)
+        known = self._ready[turn.variant if turn.setting else ADAPTIVE].known
+        truth = Truth(self._samples.labels, known.final, self._oneshot)
         inference = ran.inference
         fates = no_tasks if inference is None else inference.fates
         missing = [missing_row(number, upgrade, fates) for upgrade in ran.missing]
@@ -140,6 +140,7 @@ class Inferring:
         images, setting, code = self._samples.images, turn.setting, self._job.code
         deadline = setting.schedule.deadline if setting else None
         coded = setting is not None and setting.schedule.distribute == "products"
+        ready = self._ready.get(turn.variant)
         sent, received = ran.inference.traffic if ran.inference else (0, 0)
         return {
             "job": number,
@@ -149,7 +150,7 @@ class Inferring:
             "end": ran.end - origin,
             "deadline": np.nan if deadline is None else deadline,
             "status": ran.status,
-            "verdict": _verdict(self._ready[turn.variant], ran.steps) if setting else "unchecked",
+            "verdict": ready.known.verdict(ready.rule, ran.steps) if ready else "unchecked",
             "scheme": code.scheme if coded else "",
             "stragglers": self._job.faults.stragglers,
             "dead": self._pool.workers - len(self._pool.roster.usable),
@@ -176,17 +177,3 @@ class _Ran:
         if self.loss:
             return "lost"
         return "done" if self.steps and self.steps[-1].decided.all() else "stopped"
-
-
-def _verdict(ready: Refinable, steps: Sequence[Step]) -> str:
-    """Compare scores, and who is decided, bit for bit with what was found at the master."""
-    if not steps:
-        return "unchecked"
-    expected = np.empty_like(ready.final)
-    undecided = np.ones(len(expected), bool)
-    for step in steps:
-        expected[undecided] = ready.expected[step.upgrade][undecided]
-        undecided &= ~ready.rule.decided(expected, step.upgrade)
-        if not np.array_equal(step.scores, expected) or np.any(step.decided == undecided):
-            return "wrong"
-    return "exact"

@@ -2,60 +2,82 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcrefine.errors import InputError
 from hpcrefine.inference import rules
-from hpcrefine.inference.evaluator import Evaluator, LocalMultiplier
 from hpcrefine.inference.layered import LayeredNetwork
 from hpcrefine.inference.network import Network, decisions
 from hpcrefine.inference.quantise import quantise
 from hpcrefine.job import AdaptiveSection, InferenceJob, PrecisionSection, Setting
 from hpcrefine.kernels import Kernel, Peaks, choose_kernel
+from hpcrefine.localscores import LocalScores
 from hpcrefine.samples import Samples
+from hpcrefine.upgraderows import Step
+from hpcrefine.verify import compared_rows
 
 Floats = NDArray[np.float32]
 
-_AT_A_TIME = 1024  # samples whose states are held
+
+@dataclass(frozen=True)
+class Known:
+    """What scores must be, bit for bit, whoever computes them.
+
+    Attributes
+    ----------
+    final : ndarray of float32, shape (samples, classes)
+        After all upgrades, of the network evaluated in one shot.
+    rows : ndarray of int64
+        Samples whose early scores are known too.
+    early : ndarray of float32, shape (upgrades - 1, len(rows), classes)
+        Those.
+    """
+
+    final: Floats
+    rows: NDArray[np.int64]
+    early: Floats
+
+    def verdict(self, rule: rules.Rule, steps: Sequence[Step]) -> str:
+        """Compare the upgrades of a job, and who is decided by them."""
+        if not (steps and len(self.rows)):
+            return "unchecked"
+        expected = np.empty((len(self.rows), self.final.shape[1]), np.float32)
+        undecided = np.ones(len(self.rows), bool)
+        for step in steps:
+            scores = [*self.early, self.final[self.rows]][step.upgrade]
+            expected[undecided] = scores[undecided]
+            undecided &= ~rule.decided(expected, step.upgrade)
+            same = np.array_equal(step.scores[self.rows], expected)
+            if not same or np.any(step.decided[self.rows] == undecided):
+                return "wrong"
+        if len(steps) == rule.upgrades:
+            entered = ~steps[-2].decided if len(steps) > 1 else slice(None)
+            if not np.array_equal(steps[-1].scores[entered], self.final[entered]):
+                return "wrong"
+        return "exact" if len(self.rows) == len(self.final) else "exact (sampled)"
 
 
 @dataclass(frozen=True)
 class Refinable:
-    """A network in digits, and what becomes of the samples.
-
-    Attributes
-    ----------
-    network : LayeredNetwork
-        The network.
-    rule : Rule
-        When a sample is decided.
-    expected : tuple of ndarray of float32, shape (samples, classes)
-        What scores each upgrade must give, bit for bit, whoever computes them. Those of the last
-        are of the network evaluated in one shot.
-    """
+    """A network in digits, when a sample is decided, and what the scores must be."""
 
     network: LayeredNetwork
     rule: rules.Rule
-    expected: tuple[Floats, ...]
-
-    @property
-    def final(self) -> Floats:
-        """Scores after all upgrades."""
-        return self.expected[-1]
+    known: Known
 
 
 class _Cut(NamedTuple):
-    """A network in digits, what evaluates it here, and :attr:`Refinable.expected`."""
+    """A network in digits, what evaluates it here, and what has been found so."""
 
     network: LayeredNetwork
-    evaluator: Evaluator
-    expected: tuple[Floats, ...]
+    local: LocalScores
+    known: Known
 
 
 class Workshop:
@@ -84,7 +106,7 @@ class Workshop:
         self._job, self._network, self._tell = job, network, tell
         self._samples, self._calibration = samples, calibration
         self._made: dict[PrecisionSection, _Cut] = {}
-        self._learned: dict[PrecisionSection, tuple[Floats, ...]] = {}
+        self._learned: dict[PrecisionSection, Floats] = {}
 
     def make(self, label: str, setting: Setting) -> Refinable:
         """Make a setting ready.
@@ -99,7 +121,7 @@ class Workshop:
         with self._named(label, "adaptive"):
             rule = self._rule(setting.adaptive, setting.precision, cut)
         self._tell(f"{label}: {_told(rule)}")
-        return Refinable(cut.network, rule, cut.expected)
+        return Refinable(cut.network, rule, cut.known)
 
     @contextmanager
     def _named(self, label: str, section: str) -> Iterator[None]:
@@ -112,13 +134,17 @@ class Workshop:
         if precision not in self._made:
             start = time.perf_counter()
             network = quantise(self._network, precision.precision(), self._calibration.images)
-            evaluator = Evaluator(network, LocalMultiplier(network, self._kernel(network)))
-            early = scores(network, evaluator, self._samples.images)[:-1]
-            final = evaluator.oneshot(self._samples.images)
-            self._made[precision] = _Cut(network, evaluator, (*early, final))
+            local = LocalScores(network, self._kernel(network))
+            self._made[precision] = _Cut(network, local, self._known(network, local))
             taken = time.perf_counter() - start
             self._tell(f"{_described(precision)}: quantised and evaluated here in {taken:.1f} s")
         return self._made[precision]
+
+    def _known(self, network: LayeredNetwork, local: LocalScores) -> Known:
+        images, verify = self._samples.images, self._job.verify
+        each = sum(map(network.operations, range(network.upgrades)))
+        rows = compared_rows(len(images), each, verify.exact, verify.limit)
+        return Known(local.oneshot(images), rows, local.layered(images[rows])[:-1])
 
     def _kernel(self, network: LayeredNetwork) -> Kernel:
         asked = self._job.kernel
@@ -133,28 +159,17 @@ class Workshop:
             return rules.fixed_margin(asked.margin, upgrades)
         if asked.rule == "interval":
             return rules.gray_interval(*asked.interval, upgrades)
-        return rules.calibrated(self._held_out(precision, cut), asked.epsilon, asked.confidence)
+        return rules.calibrated([*self._held_out(precision, cut)], asked.epsilon, asked.confidence)
 
-    def _held_out(self, precision: PrecisionSection, cut: _Cut) -> tuple[Floats, ...]:
+    def _held_out(self, precision: PrecisionSection, cut: _Cut) -> Floats:
         """Return the calibration split's scores after each upgrade."""
         if precision not in self._learned:
             images, labels = self._calibration.images, self._calibration.labels
-            found = tuple(scores(cut.network, cut.evaluator, images))
-            self._learned[precision] = found
+            self._learned[precision] = found = cut.local.layered(images)
             if labels is not None:
                 right = ", ".join(f"{100 * np.mean(decisions(s) == labels):.2f}" for s in found)
                 self._tell(f"{_described(precision)}: {right} % of the calibration split are right")
         return self._learned[precision]
-
-
-def scores(network: LayeredNetwork, evaluator: Evaluator, samples: NDArray[Any]) -> list[Floats]:
-    """Evaluate a network in layers; return the scores after each upgrade, for all samples."""
-    found = [np.empty((len(samples), network.classes), np.float32) for _ in range(network.upgrades)]
-    for start in range(0, len(samples), _AT_A_TIME):
-        state = evaluator.begin(samples[start : start + _AT_A_TIME])
-        for upgraded in found:
-            upgraded[start : start + _AT_A_TIME] = evaluator.upgrade(state)
-    return found
 
 
 def _described(precision: PrecisionSection) -> str:

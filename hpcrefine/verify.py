@@ -89,11 +89,7 @@ class Exact:
     ) -> None:
         products = sum(len(layer.minijobs) for layer in layers)
         rows, inner, columns = *left.shape, right.shape[1]
-        affordable = limit // (products * inner * columns)
-        count = rows
-        if mode == "sampled" or (mode == "auto" and affordable < rows):
-            count = max(1, min(rows, affordable, max(1, rows // 8)))
-        self.rows = spread(rows, count)
+        self.rows = compared_rows(rows, products * inner * columns, mode, limit)
         self.sampled = len(self.rows) < rows
         self._integers = [self._layer(left, right, layer) for layer in layers]
         top = left.digit_bits * (left.digits - 1) + right.digit_bits * (right.digits - 1)
@@ -132,6 +128,29 @@ class Exact:
             self._refiner.add(slice(0, len(out)), integers, sorted(sums), value, out)
             yield out
             value = out
+
+
+def compared_rows(total: int, each: int, mode: str, limit: int) -> NDArray[np.int64]:
+    """Return which rows (or samples) are compared.
+
+    Parameters
+    ----------
+    total : int
+        How many there are.
+    each : int
+        Multiply-adds that comparing one of them takes.
+    mode : {"full", "sampled", "auto", "off"}
+        All, a sample, a sample only where all would cost more than the limit, or none.
+    limit : int
+        Multiply-adds.
+    """
+    if mode == "off":
+        return np.empty(0, np.int64)
+    affordable = limit // each
+    count = total
+    if mode == "sampled" or (mode == "auto" and affordable < total):
+        count = max(1, min(total, affordable, max(1, total // 8)))
+    return spread(total, count)
 
 
 def spread(total: int, count: int) -> NDArray[np.int64]:

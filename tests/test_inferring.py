@@ -92,8 +92,8 @@ class Played:
 
     workers = 2
 
-    def __init__(self, spoil=None, lost_after=None, late_after=None):
-        self.spoil, self.lost_after, self.late_after = spoil, lost_after, late_after
+    def __init__(self, spoil=None, at=-1, lost_after=None, late_after=None):
+        self.spoil, self.at, self.lost_after, self.late_after = spoil, at, lost_after, late_after
         self.roster = SimpleNamespace(usable=[1, 2], events=[])
         self.asked, self.closed, self.mpi = [], 0, {"mpi": "none", "mpi4py": "none"}
         self.inject = self.guard = lambda *_, **__: None
@@ -144,7 +144,7 @@ class PlayedInference:
                 scores[at] = evaluator.upgrade(states[at])[0]
             decided[entered] = self.rule.decided(scores[entered], upgrade)
             if self.pool.spoil == upgrade:
-                scores[entered[-1], 0] += 2**-20
+                scores[entered[self.pool.at], 0] += 2**-20
             last = bool(decided.all())
             seconds = self.pool.clock() - self.start
             done = len(entered) * network.operations(upgrade)
@@ -261,6 +261,20 @@ def test_a_wrong_score_is_noticed(folder):
             **dict.fromkeys(("adaptive", "all", "published"), "wrong"),
             "oneshot": "unchecked",
         }
+
+
+def test_early_scores_of_a_sample_are_compared_and_the_last_of_all(folder):
+    sampled = ("verify.exact=sampled", "adaptive.rule=none")
+    assert measured(*sampled)["all"].job["verdict"] == "exact (sampled)"
+    for upgrade, at, verdict in (
+        (0, 1, "exact (sampled)"),
+        (0, 0, "wrong"),
+        (2, 1, "wrong"),
+    ):
+        found = measured(*sampled, pool=Played(spoil=upgrade, at=at))["all"]
+        assert found.job["verdict"] == verdict
+    found = measured("verify.exact=off", pool=Played(spoil=0))["all"]
+    assert (found.job["verdict"], found.upgrades[-1]["agreement"]) == ("unchecked", 1.0)
 
 
 def test_a_lost_job(folder):

@@ -21,7 +21,7 @@ from hpcrefine.job.inference import (
     StopSection,
 )
 from hpcrefine.job.origin import JobFile
-from hpcrefine.job.sections import KernelSection, RecordSection
+from hpcrefine.job.sections import KernelSection, RecordSection, VerifySection
 
 ADAPTIVE, ALL, ONESHOT = "adaptive", "all", "oneshot"
 
@@ -100,7 +100,7 @@ class InferenceJob(JobFile):
     Attributes
     ----------
     network, samples, calibration, precision, adaptive, schedule, code, workers, faults, baseline, \
-kernel, record
+kernel, record, verify
         The sections of the same names.
     stop, compare : optional
         These sections, if there are any.
@@ -120,6 +120,7 @@ kernel, record
     kernel: KernelSection = KernelSection()
     baseline: InferenceBaselineSection = InferenceBaselineSection()
     record: RecordSection = RecordSection()
+    verify: VerifySection = VerifySection()
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:

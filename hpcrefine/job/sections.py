@@ -165,14 +165,16 @@ class RecordSection(Section):
 
 
 class VerifySection(Section):
-    """``[verify]``: how results are compared with the exact product.
+    """``[verify]``: how results are compared with the exact product, or a network's exact scores.
 
     Attributes
     ----------
     exact : {"full", "sampled", "auto", "off"}
         Every entry; a sample of rows; every entry up to ``limit`` and a sample above; or nothing.
+        Of a network's samples those scores that come before the last upgrade may be a sample.
     limit : int
-        Multiply-adds of the checked digit products up to which ``auto`` checks every entry.
+        Multiply-adds of the checked digit products, or of all upgrades, up to which ``auto``
+        checks every entry.
     """
 
     exact: Literal["full", "sampled", "auto", "off"] = "auto"

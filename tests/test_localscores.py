@@ -1,0 +1,41 @@
+"""Scores found here do not depend on how samples are shared out."""
+
+import os
+
+import numpy as np
+
+from hpcrefine import localscores
+from hpcrefine.allcores import all_cores, unbound
+from hpcrefine.inference.network import Network, Node
+from hpcrefine.inference.precision import Precision
+from hpcrefine.inference.quantise import quantise
+from hpcrefine.kernels import KERNELS
+from hpcrefine.localscores import LocalScores
+
+
+def test_scores_of_all_samples_in_order(monkeypatch):
+    rng = np.random.default_rng(0)
+    weights = {"weight": rng.normal(0, 1, (4, 9)), "bias": rng.normal(0, 1, 4)}
+    arrays = {key: array.astype(np.float32) for key, array in weights.items()}
+    network = Network((9,), (Node("scores", "dense", ("input",), weights=arrays),))
+    samples = rng.integers(0, 256, (50, 9), dtype=np.uint8)
+    local = LocalScores(quantise(network, Precision(), samples), KERNELS["float64"](None))
+    whole = local.layered(samples)
+    monkeypatch.setattr(localscores, "_AT_A_TIME", 7)
+    assert whole.shape == (2, 50, 4)
+    assert np.array_equal(local.layered(samples), whole)
+    assert np.array_equal(local.oneshot(samples), whole[-1])
+    assert local.layered(samples[:0]).shape == (2, 0, 4)
+
+
+def test_a_bound_process_is_let_loose_for_a_while():
+    own = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(own)})
+        with unbound() as cores:
+            assert cores == len(os.sched_getaffinity(0)) >= len(own)
+        with all_cores():
+            assert len(os.sched_getaffinity(0)) == cores
+        assert os.sched_getaffinity(0) == {min(own)}
+    finally:
+        os.sched_setaffinity(0, own)
