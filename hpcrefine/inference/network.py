@@ -293,6 +293,11 @@ def _windowed_shape(node: Node, shape: Shape) -> Shape:
     top, left, bottom, right = padding(node)
     padded = shape[1] + top + bottom, shape[2] + left + right
     lengths = tuple((p - k) // s + 1 for p, k, s in zip(padded, kernel, stride, strict=True))
+    if node.op in POOLS and any(p >= k for p, k in zip(padding(node), 2 * kernel, strict=True)):
+        raise InputError(
+            f"{node.described}: found padding {padding(node)}, expected less than its kernel "
+            f"{kernel}: a window needs a pixel"
+        )
     if min(lengths) < 1:
         raise InputError(
             f"{node.described}: found an image of {padded[0]} x {padded[1]} with its padding, "

@@ -73,6 +73,11 @@ def test_weights_that_are_no_numbers_are_refused(wrong):
         ((1, 8, 8), (conv(stride=(0, 1)),), "stride: found (0, 1), expected two integers >= 1"),
         ((1, 8, 8), (conv(padding=(1, 1)),), "padding: found (1, 1), expected four integers"),
         (
+            (1, 8, 8),
+            (Node("m", "maxpool", ("input",), {"kernel": (2, 2), "padding": (0, 2, 0, 0)}), conv()),
+            "found padding (0, 2, 0, 0), expected less than its kernel (2, 2)",
+        ),
+        (
             (4,),
             (dense(), Node("c", "clip", ("dense",), {"low": 1.0, "high": 1.0})),
             "found low >= high",
