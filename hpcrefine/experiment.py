@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from hpcrefine import operands, samples
 from hpcrefine.errors import InputError
 from hpcrefine.inference.precision import LIMB_PEAK
@@ -223,9 +225,10 @@ def _writer(
 
 
 def _told(measured: Measured) -> str:
-    rows = [*measured.layers, *measured.upgrades]
-    times = "  ".join(f"{row['ready']:.3f}" for row in rows)
-    right = "  ".join(f"{100 * row['accuracy']:.2f}" for row in measured.upgrades)
+    upgrades = [row for row in measured.upgrades if row["met_deadline"]]
+    times = "  ".join(f"{row['ready']:.3f}" for row in [*measured.layers, *upgrades])
+    known = [row["accuracy"] for row in upgrades if not np.isnan(row["accuracy"])]
+    right = "  ".join(f"{100 * accuracy:.2f}" for accuracy in known)
     end = "lost" if measured.loss else ""
     return ", ".join(filter(None, (times and f"{times} s", right and f"{right} % right", end)))
 
