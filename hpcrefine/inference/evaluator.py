@@ -33,6 +33,8 @@ from hpcrefine.kernels import Kernel
 Values = NDArray[Any]
 Decide = Callable[[Floats, int], NDArray[np.bool_]]
 
+_SHIFT = 128  # makes signed values unsigned
+
 
 class Multiplier(Protocol):
     """Multiplies by the planes of one network."""
@@ -72,14 +74,20 @@ class LocalMultiplier:
     def __init__(self, network: LayeredNetwork, kernel: Kernel) -> None:
         self._kernel = kernel
         self._planes = {key: kernel.load(plane) for key, plane in network.planes()}
+        self._shifts = {
+            key: -_SHIFT * plane.sum(axis=0, dtype=np.int32) for key, plane in network.planes()
+        }
         self.multiply_adds = 0
 
     def multiply(self, key: Key, a: Values, out: Values, accumulate: bool) -> None:
         """Compute ``out = a @ plane`` or ``out += a @ plane`` exactly."""
-        plane, peak = self._planes[key], 255 if a.dtype == np.uint8 else 128
+        plane, offset = self._planes[key], None
         self.multiply_adds += a.shape[0] * plane.size
+        if a.dtype == np.int8 and self._kernel.prefers_unsigned:
+            a, offset = a.view(np.uint8) ^ np.uint8(_SHIFT), self._shifts[key]
+        peak = (255 if a.dtype == np.uint8 else 128) * LIMB_PEAK
         self._kernel.multiply(
-            self._kernel.load(a), plane, out, peak=peak * LIMB_PEAK, accumulate=accumulate
+            self._kernel.load(a), plane, out, peak=peak, accumulate=accumulate, offset=offset
         )
 
 

@@ -189,11 +189,8 @@ class LayeredNetwork:
 
     @property
     def peaks(self) -> tuple[int, int]:
-        """Bounds on what kernels multiply: values or changes, and weights."""
-        unsigned = any(
-            self.grid(layer.inputs[0]).dtype == np.uint8 for layer in self.layers if layer.linear
-        )
-        return 255 if unsigned else 128, LIMB_PEAK
+        """Bounds on what kernels multiply: values or changes, shifted or not, and weights."""
+        return 255, LIMB_PEAK
 
     def grid(self, place: int) -> Grid:
         """Return the grid of a layer's input."""

@@ -20,6 +20,8 @@ class Kernel(ABC):
 
     name: ClassVar[str]
     mantissa: ClassVar[int]
+    prefers_unsigned: ClassVar[bool] = False
+    """Whether it is faster with an unsigned left operand, so that shifting one pays."""
 
     @abstractmethod
     def load(self, plane: Plane) -> NDArray[Any]:
@@ -30,9 +32,16 @@ class Kernel(ABC):
         """Multiply native operands whose sums fit the mantissa."""
 
     def multiply(
-        self, a: NDArray[Any], b: NDArray[Any], out: Integers, *, peak: int, accumulate: bool
+        self,
+        a: NDArray[Any],
+        b: NDArray[Any],
+        out: Integers,
+        *,
+        peak: int,
+        accumulate: bool,
+        offset: NDArray[np.int32] | None = None,
     ) -> None:
-        """Compute ``out = a @ b`` or ``out += a @ b`` exactly.
+        """Compute ``out = a @ b + offset`` or ``out += a @ b + offset`` exactly.
 
         Parameters
         ----------
@@ -44,6 +53,8 @@ class Kernel(ABC):
             Bound on the magnitude of the product of an entry of a with one of b.
         accumulate : bool
             Add to ``out`` instead of overwriting it.
+        offset : ndarray of int32, shape (columns,), optional
+            Added to each row.
         """
         step = max(1, self.mantissa // peak)
         for start in range(0, a.shape[1], step):
@@ -52,6 +63,8 @@ class Kernel(ABC):
                 np.add(out, part, out=out, casting="unsafe")
             else:
                 np.copyto(out, part, casting="unsafe")
+        if offset is not None:
+            out += offset
 
 
 def result_dtype(inner: int, products: int, peak: int) -> np.dtype[np.signedinteger]:

@@ -22,6 +22,7 @@ from hpcrefine.kernels.base import Integers, Kernel, Plane
 LIBRARY_VARIABLE = "HPCREFINE_ONEDNN"
 
 _C = ctypes
+_NOTHING = np.zeros(1, np.int32)
 _Gemm = Callable[..., int]
 
 
@@ -94,6 +95,7 @@ class Int8Kernel(Kernel):
 
     name: ClassVar[str] = "int8"
     mantissa: ClassVar[int] = 2**31 - 1
+    prefers_unsigned: ClassVar[bool] = True
 
     def __init__(self, library: str | None = None) -> None:
         self.library = find_library(library)
@@ -106,26 +108,40 @@ class Int8Kernel(Kernel):
     def product(self, a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
         """Multiply into a new int32 matrix."""
         out = np.empty((a.shape[0], b.shape[1]), np.int32)
-        self._call(a, b, out, accumulate=False)
+        self._call(a, b, out, False, None)
         return out
 
     def multiply(
-        self, a: NDArray[Any], b: NDArray[Any], out: Integers, *, peak: int, accumulate: bool
+        self,
+        a: NDArray[Any],
+        b: NDArray[Any],
+        out: Integers,
+        *,
+        peak: int,
+        accumulate: bool,
+        offset: NDArray[np.int32] | None = None,
     ) -> None:
         """Multiply straight into an int32 result; cut k only for a wider one."""
         if out.dtype == np.int32:
-            self._call(a, b, out, accumulate)
+            self._call(a, b, out, accumulate, offset)
         else:
-            super().multiply(a, b, out, peak=peak, accumulate=accumulate)
+            super().multiply(a, b, out, peak=peak, accumulate=accumulate, offset=offset)
 
-    def _call(self, a: NDArray[Any], b: NDArray[Any], out: Integers, accumulate: bool) -> None:
+    def _call(
+        self,
+        a: NDArray[Any],
+        b: NDArray[Any],
+        out: Integers,
+        accumulate: bool,
+        offset: NDArray[np.int32] | None,
+    ) -> None:
         rows, inner = a.shape
         columns = b.shape[1]
-        offset = ctypes.c_int32(0)
+        kind, offset = (b"F", _NOTHING) if offset is None else (b"R", offset)
         status = self._gemms[a.dtype.kind](
-            *(b"N", b"N", b"F", rows, columns, inner, 1.0),
+            *(b"N", b"N", kind, rows, columns, inner, 1.0),
             *(a.ctypes.data, _leading(a), 0, b.ctypes.data, _leading(b), 0),
-            *(float(accumulate), out.ctypes.data, _leading(out), ctypes.byref(offset)),
+            *(float(accumulate), out.ctypes.data, _leading(out), offset.ctypes.data),
         )
         if status != 0:
             raise RuntimeError(

@@ -92,3 +92,21 @@ def test_sums_beyond_int32(kernel, digits, inner, kinds):
 def test_result_dtype_is_the_narrowest_that_holds_the_worst_sum(inner, products, peak):
     worst = inner * products * peak
     assert result_dtype(inner, products, peak) == (np.int32 if worst < 2**31 else np.int64)
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_an_offset_is_added_to_each_row(any_kernel, dtype, accumulate):
+    generator = np.random.default_rng(0)
+    a = generator.integers(0, 256, (33, 70), dtype=np.uint8)
+    b = generator.integers(-64, 65, (70, 21), dtype=np.int8)
+    offset = generator.integers(-(2**20), 2**20, 21, dtype=np.int32)
+    wide = np.full((33, 30), 7, dtype)
+    out = wide[:, 4:25]
+    any_kernel.multiply(
+        *(any_kernel.load(a), any_kernel.load(b), out),
+        **{"peak": 255 * 64, "accumulate": accumulate, "offset": offset},
+    )
+    assert (out == integer_product(a, b) + offset + 7 * accumulate).all()
+    assert (wide[:, :4] == 7).all()
+    assert (wide[:, 25:] == 7).all()
