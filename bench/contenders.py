@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from bench.case import Contender, Outcome, Shape
-from hpcrefine.allcores import all_cores
 from hpcrefine.cluster.master import Product
 from hpcrefine.cluster.pool import Pool
 from hpcrefine.launch import available_cores
@@ -134,6 +133,14 @@ class Problem:
             tuple(details[kept]),
             () if last_only else tuple(vars(entry) for entry in product.log.values()),
         )
+
+
+def all_cores() -> AbstractContextManager[Any]:
+    """Let BLAS use every core: worker ranks and the master keep one thread else."""
+    from threadpoolctl import threadpool_limits  # modules say in order that it is missing
+
+    limits: AbstractContextManager[Any] = threadpool_limits(available_cores(), user_api="blas")
+    return limits
 
 
 def numpy_product(problem: Problem, dtype: DTypeLike = np.float64) -> Contender:

@@ -1,16 +1,10 @@
 """All cores of a node for one process, for a while."""
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from threadpoolctl import threadpool_limits
-
-from hpcrefine.launch import available_cores
-
-_LOOK = 0.01  # seconds
-_AT_REST = 0.1  # of a core
+from hpcrefine import launch
 
 
 @contextmanager
@@ -20,28 +14,12 @@ def unbound() -> Iterator[int]:
     Yields
     ------
     int
-        How many they are.
+        How many threads fill them, if each calls BLAS with as many threads as this process is set
+        to.
     """
     own = os.sched_getaffinity(0)
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
     try:
-        yield available_cores()
+        yield max(1, launch.available_cores() // launch.prepare_process())
     finally:
         os.sched_setaffinity(0, own)
-
-
-@contextmanager
-def all_cores() -> Iterator[None]:
-    """Let BLAS in this process use all cores of its node, until its threads are at rest again."""
-    with unbound() as cores, threadpool_limits(cores, user_api="blas"):
-        yield
-        _rest()
-
-
-def _rest() -> None:
-    """Wait, a second at most, until threads of BLAS have stopped to spin for more work."""
-    for _ in range(round(1 / _LOOK)):
-        before = time.process_time()
-        time.sleep(_LOOK)
-        if time.process_time() - before < _AT_REST * _LOOK:
-            return

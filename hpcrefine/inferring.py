@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpcrefine import samples
-from hpcrefine.allcores import all_cores
+from hpcrefine.allcores import unbound
 from hpcrefine.codes import DecodeError
 from hpcrefine.conditions import Conditions
 from hpcrefine.errors import InputError, LostError
@@ -86,9 +86,9 @@ class Inferring:
         )
 
     def _run_whole(self) -> "_Ran":
-        with all_cores():
+        with unbound() as threads:
             start = self._pool.clock()
-            scores = evaluate(self._network, self._samples.images)
+            scores = evaluate(self._network, self._samples.images, threads=threads)
             seconds = self._pool.clock() - start
         return _Ran(start, start + seconds, [Whole(scores, seconds, self._oneshot)])
 

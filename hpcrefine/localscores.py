@@ -56,5 +56,5 @@ class LocalScores:
                 own.evaluator = Evaluator(self._network, self._multiplier)
             return evaluate(own.evaluator, samples[start : start + _AT_A_TIME])
 
-        with unbound() as cores, ThreadPoolExecutor(cores) as team:
+        with unbound() as threads, ThreadPoolExecutor(threads) as team:
             return list(team.map(share, range(0, max(1, len(samples)), _AT_A_TIME)))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,11 @@ _VALUES = 1 << 20  # of the largest layer of a block of samples: some megabytes,
 
 
 def evaluate(
-    network: Network, samples: NDArray[Any], block: int | None = None, look: Look | None = None
+    network: Network,
+    samples: NDArray[Any],
+    block: int | None = None,
+    look: Look | None = None,
+    threads: int = 1,
 ) -> Floats:
     """Evaluate a network in float32.
 
@@ -39,6 +44,8 @@ def evaluate(
     look : callable, optional
         Is shown each node's name and output, channels last, block by block; the network's input
         too.
+    threads : int
+        That take a block each; BLAS's own come on top of them.
 
     Returns
     -------
@@ -51,10 +58,11 @@ def evaluate(
         If these are no samples of this network.
     """
     network.check_samples(samples)
-    block = block or natural_block(network)
+    block = min(block or natural_block(network), max(1, math.ceil(len(samples) / threads)))
     weights = {node.name: matrices(node) for node in network.scoring if node.op in LINEAR}
     scores = np.empty((len(samples), network.classes), np.float32)
-    for start in range(0, len(samples), block):
+
+    def pass_through(start: int) -> None:
         values = {INPUT: scaled(network, samples[start : start + block])}
         if look is not None:
             look(INPUT, values[INPUT])
@@ -64,6 +72,10 @@ def evaluate(
             if look is not None:
                 look(node.name, values[node.name])
         scores[start : start + block] = values[network.scoring[-1].name]
+
+    with ThreadPoolExecutor(threads) as team:
+        for _ in team.map(pass_through, range(0, len(samples), block)):
+            pass  # an exception comes up here
     return scores
 
 
