@@ -1,9 +1,9 @@
 """One inference on the cluster: upgrade after upgrade, for the samples that are not decided yet."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from mpi4py import MPI
@@ -13,6 +13,7 @@ from hpcrefine.cluster.backoff import Backoff
 from hpcrefine.cluster.blocks import Blocks, Gained
 from hpcrefine.cluster.crew import collect
 from hpcrefine.cluster.master import TaskLog
+from hpcrefine.cluster.released import Released
 
 if TYPE_CHECKING:
     from hpcrefine.inference.layered import LayeredNetwork
@@ -72,12 +73,8 @@ class Means(Protocol):
         """Bytes sent and received by messages."""
 
 
-class Inference(Iterator[Upgraded]):
+class Inference(Released[Upgraded]):
     """An inference in flight: an iterator of upgrades that may be left early.
-
-    Results are collected while the caller asks for the next upgrade. Leaving a ``for`` loop over it
-    or a ``with`` block around it, or closing it, purges what is left; workers finish the task they
-    are at.
 
     Parameters
     ----------
@@ -114,37 +111,9 @@ class Inference(Iterator[Upgraded]):
         self._log: Log | None = None
         self.delivered: list[float] = []
 
-    def __iter__(self) -> Iterator[Upgraded]:
-        """Yield the upgrades; a loop that is left early closes the inference at once."""
-        try:
-            while self._open and (upgraded := self._deliver()):
-                yield upgraded
-        finally:
-            self.close()
-
-    def __next__(self) -> Upgraded:
-        """Collect until the next upgrade is there.
-
-        Raises
-        ------
-        StopIteration
-            After the last upgrade, or once closed or expired.
-        DecodeError
-            If decoded results fail their check.
-        LostError
-            If no worker is left that could compute what is missing.
-        """
-        upgraded = self._deliver() if self._open else None
-        if upgraded is None:
-            self.close()
-            raise StopIteration
-        return upgraded
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    @property
+    def _to_come(self) -> bool:
+        return self._open
 
     @property
     def expired(self) -> bool:

@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from mpi4py import MPI
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from hpcrefine.cluster.backoff import Backoff
 from hpcrefine.cluster.crew import Crew, Work, collect
+from hpcrefine.cluster.released import Released
 from hpcrefine.resolution.bounds import Bound
 
 Floats = NDArray[np.float64]
@@ -66,12 +66,8 @@ class TaskLog:
     status: str
 
 
-class Product(Iterator[Resolution]):
+class Product(Released[Resolution]):
     """A product in flight: an iterator of resolutions that may be left early.
-
-    Collection advances while the caller asks for the next resolution. Leaving a ``for`` loop over
-    it or a ``with`` block around it, or closing it, purges what is left; workers finish the task
-    they are at.
 
     Parameters
     ----------
@@ -128,32 +124,6 @@ class Product(Iterator[Resolution]):
         self.start = start
         self.crew.start()
 
-    def __iter__(self) -> Iterator[Resolution]:
-        """Yield the resolutions; a loop that is left early closes the product at once."""
-        try:
-            while self._to_come and (resolution := self._deliver()):
-                yield resolution
-        finally:
-            self.close()
-
-    def __next__(self) -> Resolution:
-        """Collect until the next layer is there.
-
-        Raises
-        ------
-        StopIteration
-            After the last resolution, or once closed or expired.
-        DecodeError
-            If decoded results fail their check.
-        LostError
-            If no worker is left that could compute what is missing.
-        """
-        resolution = self._deliver() if self._to_come else None
-        if resolution is None:
-            self.close()
-            raise StopIteration
-        return resolution
-
     @property
     def _to_come(self) -> bool:
         return self.crew.open and self._next < len(self.plan.layers)
@@ -183,12 +153,6 @@ class Product(Iterator[Resolution]):
             self.plan.layers[layer].share,
             last,
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give up what has not been delivered; the workers drop its tasks."""
