@@ -188,9 +188,9 @@ def take_part(seed: int) -> int:
 
 
 def _multiply(pool: Any, rng: np.random.Generator, seed: int) -> dict[str, Any]:
+    from hpcrefine.experiment.verify import Exact
     from hpcrefine.resolution.digits import quantise
     from hpcrefine.resolution.layers import layering
-    from hpcrefine.verify import Exact
 
     pool.configure()
     pool.guard(timeout=_TIMEOUT, lies=int(rng.integers(1, 6)))

@@ -11,10 +11,10 @@ from numpy.typing import DTypeLike, NDArray
 from bench.case import Contender, Outcome, Shape
 from hpcrefine.cluster.master import Product
 from hpcrefine.cluster.pool import Pool
+from hpcrefine.experiment.verify import Exact, Reference
 from hpcrefine.launch import available_cores
 from hpcrefine.resolution.digits import Threads, quantise
 from hpcrefine.resolution.layers import layering
-from hpcrefine.verify import Exact, Reference
 
 Array = NDArray[Any]
 PoolSource = Callable[[], AbstractContextManager[Pool]]

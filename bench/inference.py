@@ -24,12 +24,12 @@ from hpcrefine import launch
 from hpcrefine.errors import InputError
 from hpcrefine.inference.evaluate import evaluate
 from hpcrefine.inference.network import INPUT, Network, Node, decisions, padding, window
+from hpcrefine.inputs.samples import read as read_samples
+from hpcrefine.inputs.samples import read_network
 from hpcrefine.job import InferenceJob
 from hpcrefine.jobfile import load
 from hpcrefine.record.reader import Record, read
 from hpcrefine.report.statistics import Summary
-from hpcrefine.samples import read as read_samples
-from hpcrefine.samples import read_network
 
 _JOBS = Path(__file__).parents[1] / "jobs"
 _PEER = "onnxruntime float32"

@@ -17,7 +17,7 @@ from hpcrefine import __version__, launch
 from hpcrefine.errors import InputError
 
 if TYPE_CHECKING:
-    from hpcrefine.experiment import Output
+    from hpcrefine.experiment.run import Output
     from hpcrefine.job import AnyJob
 
 _THREADS_KEY = "kernel.threads"
@@ -201,11 +201,11 @@ def _run_as_rank(options: argparse.Namespace) -> int:
         with pool as master:
             if master is None:
                 return 0
-            from hpcrefine import experiment
-            from hpcrefine.progress import Progress
+            from hpcrefine.experiment.progress import Progress
+            from hpcrefine.experiment.run import run
 
             job, output = _load(options)
-            outcome = experiment.run(job, master, output, Progress(job.job.name))
+            outcome = run(job, master, output, Progress(job.job.name))
     except InputError:
         leave_last(2)
         raise
@@ -225,7 +225,7 @@ def _run_as_rank(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> "tuple[AnyJob, Output]":
     """Load the job file and check it, what it computes with, and the place of the record."""
-    from hpcrefine.experiment import check
+    from hpcrefine.experiment.run import check
     from hpcrefine.jobfile import load
 
     job = load(options.job, options.overrides)
@@ -235,7 +235,7 @@ def _load(options: argparse.Namespace) -> "tuple[AnyJob, Output]":
 
 def _output(job: "AnyJob", options: argparse.Namespace) -> "Output":
     """Check the place of the record."""
-    from hpcrefine.experiment import Output, check_resumable, default_output
+    from hpcrefine.experiment.run import Output, check_resumable, default_output
     from hpcrefine.record.writer import check_output
 
     named = options.output is not None or job.record.file is not None
@@ -276,8 +276,8 @@ def _simulate(options: argparse.Namespace) -> int:
             "simulate: found mpiexec or srun, expected a call without: it has no ranks"
         )
     launch.prepare_process()
+    from hpcrefine.experiment.progress import Progress
     from hpcrefine.jobfile import load_product
-    from hpcrefine.progress import Progress
     from hpcrefine.report import report
     from hpcrefine.simulate.calibration import Calibration
     from hpcrefine.simulate.simulation import Simulation, count_workers, record

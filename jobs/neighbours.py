@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import hpcrefine
-from hpcrefine.formats import read_idx
+from hpcrefine.inputs.formats import read_idx
 
 DATA = Path(__file__).parent / "data"
 KNOWN = 6000

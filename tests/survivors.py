@@ -15,6 +15,7 @@ import numpy as np
 
 import hpcrefine
 from hpcrefine.errors import LostError
+from hpcrefine.experiment.verify import Exact
 from hpcrefine.faults import Faults, Service
 from hpcrefine.inference.evaluator import Evaluator, LocalMultiplier
 from hpcrefine.inference.network import Network, Node
@@ -24,7 +25,6 @@ from hpcrefine.inference.rules import fixed_margin, margins
 from hpcrefine.kernels import KERNELS
 from hpcrefine.resolution.digits import quantise
 from hpcrefine.resolution.layers import layering
-from hpcrefine.verify import Exact
 
 STORIES = {}
 CODES = [

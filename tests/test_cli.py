@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 import hpcrefine
+from hpcrefine.experiment.turns import turns
 from hpcrefine.jobfile import load
 from hpcrefine.launch import find_launcher
 from hpcrefine.record.reader import read
 from hpcrefine.record.writer import RecordWriter
-from hpcrefine.turns import turns
 
 JOB = """
 [job]

@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 import pytest
 
+from hpcrefine.experiment.turns import turns
 from hpcrefine.jobfile import load
 from hpcrefine.launch import find_launcher
 from hpcrefine.record.reader import read
-from hpcrefine.turns import turns
 
 JOB = """
 [job]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from hpcrefine import samples
 from hpcrefine.codes import CODES
+from hpcrefine.inputs import samples
+from hpcrefine.inputs.operands import check
 from hpcrefine.job import InferenceJob, Job
 from hpcrefine.jobfile import load
 from hpcrefine.launch import find_launcher
-from hpcrefine.operands import check
 from hpcrefine.record.reader import read
 
 JOBS = Path(__file__).parents[1] / "jobs"

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcrefine.errors import InputError
+from hpcrefine.experiment.turns import Turn
 from hpcrefine.record.reader import read
 from hpcrefine.simulate.outcome import Costs
 from hpcrefine.simulate.workload import Workload
-from hpcrefine.turns import Turn
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

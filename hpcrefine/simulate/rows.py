@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcrefine.experiment.turns import Turn
 from hpcrefine.record import schema
 from hpcrefine.simulate.outcome import Outcome
 from hpcrefine.simulate.workload import Shape, Workload
-from hpcrefine.turns import Turn
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.void]

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcrefine.errors import InputError
-from hpcrefine.experiment import Output
+from hpcrefine.experiment.progress import Progress
+from hpcrefine.experiment.run import Output
+from hpcrefine.experiment.turns import Turn, arrivals, generators, turns
 from hpcrefine.job import Job
-from hpcrefine.progress import Progress
 from hpcrefine.record import environment
 from hpcrefine.record.writer import RecordWriter
 from hpcrefine.schedule.arrivals import mean_rate
@@ -25,7 +26,6 @@ from hpcrefine.simulate.outcome import Costs, Estimate, Outcome
 from hpcrefine.simulate.ranks import Ranks
 from hpcrefine.simulate.workers import Slowness, Times, assigned, expected, random_times
 from hpcrefine.simulate.workload import Workload, shape, workload
-from hpcrefine.turns import Turn, arrivals, generators, turns
 
 Floats = NDArray[np.float64]
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcrefine.errors import InputError
+from hpcrefine.experiment.turns import generators
 from hpcrefine.faults import Faults, Service
 from hpcrefine.job import Job
-from hpcrefine.turns import generators
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

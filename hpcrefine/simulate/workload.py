@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcrefine import operands
 from hpcrefine.codes import make_code
 from hpcrefine.errors import InputError
+from hpcrefine.experiment.turns import Turn
+from hpcrefine.inputs import operands
 from hpcrefine.job import Job
 from hpcrefine.resolution.layers import layering
 from hpcrefine.schedule.loads import Moments
 from hpcrefine.schedule.plan import Plan, make_plan
 from hpcrefine.schedule.split import Split
-from hpcrefine.turns import Turn
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -83,7 +83,7 @@ def shape(job: Job) -> Shape | None:
     Raises
     ------
     InputError
-        If the operands do not fit, see :func:`hpcrefine.operands.shape`.
+        If the operands do not fit, see :func:`hpcrefine.inputs.operands.shape`.
     """
     if job.operands.operations is not None:
         return None

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hpcrefine.errors import InputError
-from hpcrefine.formats import read_idx
 from hpcrefine.inference.evaluate import evaluate
 from hpcrefine.inference.files import load_network, save_network
 from hpcrefine.inference.fold import folded, normalisation
 from hpcrefine.inference.network import Network, Node, decisions
+from hpcrefine.inputs.formats import read_idx
 
 HELD_OUT = 5000
 SCALE = 1 / 255

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from hpcrefine.errors import InputError
+from hpcrefine.experiment.turns import InferenceTurn, inference_turns
 from hpcrefine.inference.precision import Precision
 from hpcrefine.job import (
     AdaptiveSection,
@@ -16,7 +17,6 @@ from hpcrefine.job import (
     StopSection,
 )
 from hpcrefine.jobfile import load, load_product
-from hpcrefine.turns import InferenceTurn, inference_turns
 
 BASIC = """
 [job]

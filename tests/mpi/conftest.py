@@ -12,10 +12,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from hpcrefine.experiment.verify import Exact
 from hpcrefine.resolution.bounds import exact_in_float64
 from hpcrefine.resolution.digits import quantise
 from hpcrefine.resolution.refine import Refiner
-from hpcrefine.verify import Exact
 
 _SMALL = 200_000  # multiply-adds that Python's integers may take
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from hpcrefine.cli import main
+from hpcrefine.experiment.turns import turns
 from hpcrefine.jobfile import load
 from hpcrefine.record.reader import read
-from hpcrefine.turns import turns
 
 SMALL = """
 [job]

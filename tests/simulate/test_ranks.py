@@ -6,13 +6,13 @@ Tasks take 1 over the rate of their worker. With the default code 2 of 3 tasks s
 import numpy as np
 import pytest
 
+from hpcrefine.experiment.turns import turns
 from hpcrefine.faults import Service
 from hpcrefine.jobfile import load
 from hpcrefine.simulate.handing import Drawn, Handing
 from hpcrefine.simulate.shares import Shares
 from hpcrefine.simulate.workers import RandomTimes
 from hpcrefine.simulate.workload import workload
-from hpcrefine.turns import turns
 
 
 def test_late_tasks_reach_into_the_next_job(steady):

@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcrefine.errors import InputError
+from hpcrefine.experiment.localscores import LocalScores
+from hpcrefine.experiment.upgraderows import Step
+from hpcrefine.experiment.verify import compared_rows
 from hpcrefine.inference import rules
 from hpcrefine.inference.layered import LayeredNetwork
 from hpcrefine.inference.network import Network, decisions
 from hpcrefine.inference.quantise import quantise
+from hpcrefine.inputs.samples import Samples
 from hpcrefine.job import AdaptiveSection, InferenceJob, PrecisionSection, Setting
 from hpcrefine.kernels import Kernel, Peaks, choose_kernel
-from hpcrefine.localscores import LocalScores
-from hpcrefine.samples import Samples
-from hpcrefine.upgraderows import Step
-from hpcrefine.verify import compared_rows
 
 Floats = NDArray[np.float32]
 

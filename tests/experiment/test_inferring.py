@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 
 from hpcrefine.errors import InputError, LostError
-from hpcrefine.experiment import Output, check_resumable, run
+from hpcrefine.experiment.inferring import Inferring
+from hpcrefine.experiment.progress import Progress
+from hpcrefine.experiment.run import Output, check_resumable, run
+from hpcrefine.experiment.turns import inference_turns
 from hpcrefine.inference.evaluate import evaluate
 from hpcrefine.inference.evaluator import Evaluator, LocalMultiplier
 from hpcrefine.inference.files import load_network, save_network
 from hpcrefine.inference.network import Network, Node, decisions
-from hpcrefine.inferring import Inferring
 from hpcrefine.jobfile import load
 from hpcrefine.kernels import KERNELS
 from hpcrefine.launch import find_launcher
-from hpcrefine.progress import Progress
 from hpcrefine.record import schema
 from hpcrefine.record.reader import read
-from hpcrefine.turns import inference_turns
 
 SAMPLES, FEATURES, HIDDEN, CLASSES = 90, 12, 16, 3
 

@@ -6,10 +6,10 @@ import h5py
 import numpy as np
 import pytest
 
-from hpcrefine import samples
 from hpcrefine.errors import InputError
 from hpcrefine.inference.files import save_network
 from hpcrefine.inference.network import Network, Node
+from hpcrefine.inputs import samples
 from hpcrefine.jobfile import load
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (9, 3, 4), dtype=np.uint8)

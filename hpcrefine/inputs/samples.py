@@ -1,7 +1,7 @@
 """The samples of an inference job: what they are, cheaply, and their images and labels.
 
-They come from files (:mod:`hpcrefine.formats`); images keep their element type, uint8 above all.
-Headers are read without the data, so that a job that cannot run says so at once.
+They come from files (:mod:`hpcrefine.inputs.formats`); images keep their element type, uint8 above
+all. Headers are read without the data, so that a job that cannot run says so at once.
 """
 
 import math
@@ -14,11 +14,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcrefine import formats
 from hpcrefine.errors import InputError
 from hpcrefine.inference.files import load_network
 from hpcrefine.inference.network import Network, Shape
 from hpcrefine.inference.rules import smallest_split
+from hpcrefine.inputs import formats
 from hpcrefine.job import CalibrationSection, FileArray, InferenceJob, Setting
 
 Split = Literal["samples", "calibration"]

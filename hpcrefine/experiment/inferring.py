@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpcrefine import samples
-from hpcrefine.allcores import unbound
 from hpcrefine.codes import DecodeError
-from hpcrefine.conditions import Conditions
 from hpcrefine.errors import InputError, LostError
+from hpcrefine.experiment.allcores import unbound
+from hpcrefine.experiment.conditions import Conditions
+from hpcrefine.experiment.measuring import Measured
+from hpcrefine.experiment.progress import Progress
+from hpcrefine.experiment.refinable import Refinable, Workshop
+from hpcrefine.experiment.rows import Row, task_rows
+from hpcrefine.experiment.turns import InferenceTurn
+from hpcrefine.experiment.upgraderows import Step, Truth, Whole, missing_row, no_tasks
 from hpcrefine.inference.evaluate import evaluate
+from hpcrefine.inputs import samples
 from hpcrefine.job import ADAPTIVE, ALL, InferenceJob, Setting
-from hpcrefine.measuring import Measured
-from hpcrefine.progress import Progress
-from hpcrefine.refinable import Refinable, Workshop
-from hpcrefine.rows import Row, task_rows
-from hpcrefine.turns import InferenceTurn
-from hpcrefine.upgraderows import Step, Truth, Whole, missing_row, no_tasks
 
 if TYPE_CHECKING:
     from hpcrefine.cluster.inference import Inference, Upgraded

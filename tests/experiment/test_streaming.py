@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpcrefine import operands
+from hpcrefine.experiment.turns import arrivals, turns
+from hpcrefine.inputs import operands
 from hpcrefine.jobfile import load
 from hpcrefine.launch import find_launcher
 from hpcrefine.record.reader import read
 from hpcrefine.schedule.split import SPLITS
-from hpcrefine.turns import arrivals, turns
 
 JOB = """
 [job]

@@ -5,10 +5,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from hpcrefine.experiment.verify import Exact, Reference, make_reference
 from hpcrefine.resolution.bounds import error_bounds
 from hpcrefine.resolution.digits import quantise
 from hpcrefine.resolution.layers import layering
-from hpcrefine.verify import Exact, Reference, make_reference
 
 UNLIMITED = 2**62
 
@@ -169,7 +169,7 @@ def test_the_switch_between_the_two(norms):
 @pytest.mark.parametrize("affordable", [0, 1, 5])
 def test_extended_precision_is_spent_on_a_sample(norms, monkeypatch, affordable):
     a, b = draw(40, 30, 5)
-    monkeypatch.setattr("hpcrefine.verify._EXTENDED_LIMIT", affordable * 30 * 5)
+    monkeypatch.setattr("hpcrefine.experiment.verify._EXTENDED_LIMIT", affordable * 30 * 5)
     reference = make_reference(a, b, 0.0, norms(a, b))
     assert len(reference.rows) == max(2, affordable)
     assert {0, 39} <= set(reference.rows.tolist())

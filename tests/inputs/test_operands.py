@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
 from hpcrefine.errors import InputError
+from hpcrefine.inputs.operands import check, describe, load_pair, read
 from hpcrefine.job import FileOperand, RandomOperand
 from hpcrefine.jobfile import load
-from hpcrefine.operands import check, describe, load_pair, read
 
 RNG = np.random.default_rng(0)
 REAL = RNG.standard_normal((7, 5)) * 10.0 ** RNG.uniform(-8, 8, (7, 1))

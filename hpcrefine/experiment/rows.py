@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpcrefine.experiment.turns import Turn
 from hpcrefine.record.schema import PHASES
-from hpcrefine.turns import Turn
 
 if TYPE_CHECKING:
     from hpcrefine.cluster.inference import Inference

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hpcrefine.errors import InputError
-from hpcrefine.formats import header, load, read_idx
+from hpcrefine.inputs.formats import header, load, read_idx
 
 RNG = np.random.default_rng(0)
 REAL = RNG.standard_normal((7, 5)) * 10.0 ** RNG.uniform(-8, 8, (7, 1))
 IMAGES = RNG.integers(0, 256, (6, 3, 4), dtype=np.uint8)
-DATA = Path(__file__).parents[1] / "jobs" / "data"
+DATA = Path(__file__).parents[2] / "jobs" / "data"
 IDX_CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from hpcrefine.errors import InputError
-from hpcrefine.experiment import default_output
+from hpcrefine.experiment.run import default_output
+from hpcrefine.experiment.turns import Turn, arrivals, turns
+from hpcrefine.inputs.operands import load_pair
 from hpcrefine.jobfile import load
-from hpcrefine.operands import load_pair
-from hpcrefine.turns import Turn, arrivals, turns
 
 STREAM = {"stream_jobs": 6, "stream_rate": 2.0}
 

@@ -1,8 +1,8 @@
 """The operands of a job: what they are, cheaply, and their entries.
 
-An operand comes from a file (:mod:`hpcrefine.formats`) or is drawn at random; it is a matrix of
-real numbers. Headers are read without the data, so that a job that cannot run says so at once. NaN
-and infinity pass here: they are found at quantisation.
+An operand comes from a file (:mod:`hpcrefine.inputs.formats`) or is drawn at random; it is a matrix
+of real numbers. Headers are read without the data, so that a job that cannot run says so at once.
+NaN and infinity pass here: they are found at quantisation.
 """
 
 import itertools
@@ -14,11 +14,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcrefine import feasibility, formats
 from hpcrefine.errors import InputError
-from hpcrefine.formats import Matrix
+from hpcrefine.experiment.turns import generators
+from hpcrefine.inputs import feasibility, formats
+from hpcrefine.inputs.formats import Matrix
 from hpcrefine.job import FileOperand, Job, Operand, RandomOperand
-from hpcrefine.turns import generators
 
 _STREAMED = 0x57AE  # operands of streams are drawn apart from all others
 
@@ -34,7 +34,7 @@ def check(job: Job) -> tuple[int, int, int]:
     Raises
     ------
     InputError
-        As :func:`shape`, or if :func:`hpcrefine.feasibility.check` refuses them.
+        As :func:`shape`, or if :func:`hpcrefine.inputs.feasibility.check` refuses them.
     """
     n, k, p = shape(job)
     feasibility.check(job, n, k, p)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcrefine.allcores import unbound
+from hpcrefine.experiment.allcores import unbound
 from hpcrefine.inference.evaluator import Evaluator, LocalMultiplier
 from hpcrefine.inference.layered import LayeredNetwork
 from hpcrefine.kernels import Kernel

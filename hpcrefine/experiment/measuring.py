@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcrefine.codes import DecodeError
-from hpcrefine.conditions import Conditions
 from hpcrefine.errors import InputError, LostError
+from hpcrefine.experiment.conditions import Conditions
+from hpcrefine.experiment.rows import Row, estimate_rows, job_row, layer_row, task_rows
+from hpcrefine.experiment.turns import Turn, turns
+from hpcrefine.experiment.verify import Exact, Reference, make_reference
 from hpcrefine.job import CodeSection, Job
 from hpcrefine.record.writer import RecordWriter
 from hpcrefine.resolution.bounds import exact_in_float64
 from hpcrefine.resolution.digits import Array, quantise
-from hpcrefine.rows import Row, estimate_rows, job_row, layer_row, task_rows
 from hpcrefine.schedule.split import Split
-from hpcrefine.turns import Turn, turns
-from hpcrefine.verify import Exact, Reference, make_reference
 
 if TYPE_CHECKING:
     from hpcrefine.cluster.master import Product, Resolution

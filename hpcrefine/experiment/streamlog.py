@@ -13,13 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcrefine.codes import DecodeError
-from hpcrefine.conditions import Conditions
 from hpcrefine.errors import LostError
-from hpcrefine.job import Job
-from hpcrefine.record.writer import RecordWriter
-from hpcrefine.resolution.bounds import exact_in_float64
-from hpcrefine.resolution.digits import Array, quantise
-from hpcrefine.rows import (
+from hpcrefine.experiment.conditions import Conditions
+from hpcrefine.experiment.rows import (
     Row,
     estimate_rows,
     job_row,
@@ -28,8 +24,12 @@ from hpcrefine.rows import (
     skipped_layer_rows,
     task_rows,
 )
-from hpcrefine.turns import Turn
-from hpcrefine.verify import Exact, make_reference
+from hpcrefine.experiment.turns import Turn
+from hpcrefine.experiment.verify import Exact, make_reference
+from hpcrefine.job import Job
+from hpcrefine.record.writer import RecordWriter
+from hpcrefine.resolution.bounds import exact_in_float64
+from hpcrefine.resolution.digits import Array, quantise
 
 if TYPE_CHECKING:
     from hpcrefine.cluster.master import Resolution

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from hpcrefine.errors import InputError
+from hpcrefine.experiment.rows import Row, event_rows
 from hpcrefine.faults import Faults
 from hpcrefine.job import AnyJob, CodeSection
-from hpcrefine.rows import Row, event_rows
 
 if TYPE_CHECKING:
     from hpcrefine.cluster.pool import Pool

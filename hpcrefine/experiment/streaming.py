@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcrefine import operands
-from hpcrefine.conditions import Conditions
 from hpcrefine.errors import InputError, LostError
+from hpcrefine.experiment.conditions import Conditions
+from hpcrefine.experiment.measuring import options
+from hpcrefine.experiment.streamlog import Setting, StreamLog, write_lost
+from hpcrefine.experiment.turns import Turn, arrivals, generators, turns
+from hpcrefine.experiment.verify import spread
+from hpcrefine.inputs import operands
 from hpcrefine.job import Job
-from hpcrefine.measuring import options
 from hpcrefine.record.writer import RecordWriter
 from hpcrefine.resolution.digits import Array
 from hpcrefine.schedule.arrivals import mean_rate
-from hpcrefine.streamlog import Setting, StreamLog, write_lost
-from hpcrefine.turns import Turn, arrivals, generators, turns
-from hpcrefine.verify import spread
 
 if TYPE_CHECKING:
     from hpcrefine.cluster.pool import Pool
@@ -41,7 +41,7 @@ class Streaming:
     pool : Pool
         On rank 0, its kernel loaded.
     a, b : ndarray, shapes (n, k) and (k, p)
-        Operands, of which jobs take theirs (:func:`hpcrefine.operands.of_stream`).
+        Operands, of which jobs take theirs (:func:`hpcrefine.inputs.operands.of_stream`).
     elapsed : float
         Seconds of the run before its first job here.
 

@@ -4,14 +4,14 @@ import os
 
 import numpy as np
 
-from hpcrefine import localscores
-from hpcrefine.allcores import unbound
+from hpcrefine.experiment import localscores
+from hpcrefine.experiment.allcores import unbound
+from hpcrefine.experiment.localscores import LocalScores
 from hpcrefine.inference.network import Network, Node
 from hpcrefine.inference.precision import Precision
 from hpcrefine.inference.quantise import quantise
 from hpcrefine.kernels import KERNELS
 from hpcrefine.launch import prepare_process
-from hpcrefine.localscores import LocalScores
 
 
 def test_scores_of_all_samples_in_order(monkeypatch):

@@ -7,10 +7,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcrefine.experiment.rows import Row
 from hpcrefine.inference.network import decisions, probabilities
 from hpcrefine.inference.rules import margins
 from hpcrefine.record.schema import pack_arrays
-from hpcrefine.rows import Row
 
 Floats = NDArray[np.float32]
 Fates = Callable[[int], dict[str, int]]

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from hpcrefine import operands, samples
 from hpcrefine.errors import InputError
+from hpcrefine.experiment.inferring import Inferring
+from hpcrefine.experiment.measuring import Measured, Measuring
+from hpcrefine.experiment.progress import Progress
+from hpcrefine.experiment.streaming import Streaming
+from hpcrefine.experiment.turns import InferenceTurn, Turn, inference_turns, turns
 from hpcrefine.inference.precision import LIMB_PEAK
-from hpcrefine.inferring import Inferring
+from hpcrefine.inputs import operands, samples
 from hpcrefine.job import AnyJob, InferenceJob, Job
 from hpcrefine.kernels import Peaks
-from hpcrefine.measuring import Measured, Measuring
-from hpcrefine.progress import Progress
 from hpcrefine.record import environment
 from hpcrefine.record.reader import read
 from hpcrefine.record.writer import RecordWriter, load_interrupted
-from hpcrefine.streaming import Streaming
-from hpcrefine.turns import InferenceTurn, Turn, inference_turns, turns
 
 if TYPE_CHECKING:
     from hpcrefine.cluster.pool import Pool

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from hpcrefine import feasibility
 from hpcrefine.errors import InputError
-from hpcrefine.feasibility import check, memory_available, memory_needed
+from hpcrefine.inputs import feasibility
+from hpcrefine.inputs.feasibility import check, memory_available, memory_needed
 from hpcrefine.jobfile import load
 
 

@@ -1,0 +1,1 @@
+"""A job file run: its turns, each measured, compared with what is exact, and recorded."""
