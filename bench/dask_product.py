@@ -35,7 +35,7 @@ _ADDRESS = "HPCREFINE_BENCH_DASK"
 def main() -> None:
     """Start the cluster, then the ranks that use it."""
     options = start.parse(__doc__)
-    start.require("dask", "distributed")
+    start.require("threadpoolctl", "dask", "distributed")
     if _ADDRESS in os.environ:
         start.guarded(lambda: body(options))
         return

@@ -105,6 +105,7 @@ def run(module: str, description: str | None, ranks: int, body: Callable[[Option
         Called on every rank; an exception in it ends all ranks.
     """
     options = parse(description)
+    require("threadpoolctl")
     if not launch.under_mpi():
         on_ranks(ranks, module, options)
     guarded(lambda: body(options))

@@ -18,6 +18,7 @@ CASES = {
 
 
 def test_every_comparison_runs_and_is_right(tmp_path, int8_fault):
+    pytest.importorskip("threadpoolctl")
     pytest.importorskip("matplotlib")
     done = subprocess.run(
         [sys.executable, "-m", "bench", "--quick", "--output", str(tmp_path)],
