@@ -132,7 +132,10 @@ def in_a_task(master):
     for options in CODES:
         victim = master.last()
         master.pool.inject({victim: Faults(kill_after=1)})
-        product = master.multiply(*master.operands(), digits=2, **options)
+        for _ in range(20):  # all it was given may be purged before it gets to a core
+            product = master.multiply(*master.operands(), digits=2, **options)
+            if (victim, "died") in master.events():
+                break
         master.lost(victim)
         check_repairs(product, victim)
     return [(rank, "died") for rank in range(len(CODES) + 1, 1, -1)]
