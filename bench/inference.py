@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import start
 from hpcrefine import launch
 from hpcrefine.errors import InputError
 from hpcrefine.inference.evaluate import evaluate
@@ -47,6 +48,7 @@ def main() -> int:
     parser.add_argument("-n", "--ranks", type=int, default=3, help="default 3")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default results/inference-TIME")
     options = parser.parse_args()
+    start.require("onnx", "onnxruntime")
     output = options.output or Path("results") / f"inference-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     output.mkdir(parents=True, exist_ok=True)
     launch.prepare_process()
@@ -119,14 +121,14 @@ class Peer:
     def measure(self, times: Times, repeats: int = 5) -> None:
         """Time some evaluations of all samples."""
         for _ in range(repeats):
-            start = time.perf_counter()
+            before = time.perf_counter()
             self._scores()
-            times.setdefault(_PEER, []).append(time.perf_counter() - start)
+            times.setdefault(_PEER, []).append(time.perf_counter() - before)
 
     def _scores(self, block: int = 500) -> NDArray[np.float32]:
         parts = []
-        for start in range(0, len(self._samples), block):
-            part = np.multiply(self._samples[start : start + block], self._scale, dtype=np.float32)
+        for first in range(0, len(self._samples), block):
+            part = np.multiply(self._samples[first : first + block], self._scale, dtype=np.float32)
             parts.append(self._session.run(None, {INPUT: part})[0])
         return np.concatenate(parts)
 

@@ -158,12 +158,12 @@ def test_strict_deadlines_end_every_job(comm, timed, split):
             assert {job.status for job, _ in seen} == {"stopped"}
             for job, resolutions in seen:
                 assert len(resolutions) < layers
-                assert job.end - job.arrival == pytest.approx(0.35, abs=0.2)
+                assert job.end - job.arrival == pytest.approx(0.35, abs=0.15)
                 for r in resolutions:
                     assert np.abs(r.value - a @ a).max() <= r.error_bound
                     assert job.start + r.seconds <= job.arrival + 0.35
             assert not seen[1][1]  # it came while the first one was served
-            assert any(found for _, found in seen)
+            assert len(seen[2][1]) == 1
             # What was left of a job disturbs nobody: another product is whole and exact.
             r = list(pool.matmul(a, a, digits=2))[-1]
             assert np.abs(r.value - a @ a).max() <= r.error_bound
@@ -172,15 +172,15 @@ def test_strict_deadlines_end_every_job(comm, timed, split):
 def test_with_queue_only_who_keeps_another_waiting_ends(comm, timed):
     with Pool(comm) as pool:
         if pool:
-            everywhere(pool, service=Service("deterministic", 0.2))
+            everywhere(pool, service=Service("deterministic", 0.4))
             a = np.ones((8, 8))
-            arrivals = [0.0, 0.35, 3.0, 3.01]
-            stream = pool.stream([(a, a)] * 4, arrivals, deadline=0.3, tasks=pool.workers)
+            arrivals = [0.0, 0.7, 4.0, 4.01]
+            stream = pool.stream([(a, a)] * 4, arrivals, deadline=0.65, tasks=pool.workers)
             seen = [(job, list(job)) for job in stream]
             assert [job.status for job, _ in seen] == ["stopped", "done", "stopped", "done"]
-            assert [len(found) == 3 for _, found in seen] == [False, True, False, True]
-            assert seen[0][0].end == pytest.approx(0.35, abs=0.2)  # when the next one came
-            assert seen[2][0].end == pytest.approx(3.3, abs=0.2)  # at the deadline
+            assert [len(resolutions) for _, resolutions in seen] == [1, 3, 1, 3]
+            assert seen[0][0].end == pytest.approx(0.7, abs=0.15)  # when the next one came
+            assert seen[2][0].end == pytest.approx(4.65, abs=0.15)  # at the deadline
             assert seen[3][0].start == seen[2][0].end
 
 
@@ -216,9 +216,9 @@ def test_the_split_follows_the_workers(comm, timed):
                     counts.append(job.product.plan.counts(pool.workers))
             assert all(sum(each) == 20 for each in counts)
             assert counts[0][0] >= 20 // pool.workers
-            assert counts[-1][0] < counts[-1][1] / 2  # four times slower
+            assert counts[-1][0] < counts[-1][1] / 2.5  # four times slower
             means = pool.estimates.means
-            assert means[0] > 2 * means[1:].mean()
+            assert means[0] / means[1:].mean() == pytest.approx(4, rel=0.25)
 
 
 def test_dynamic_gives_more_to_who_is_faster(comm, timed):
