@@ -1,22 +1,18 @@
-"""The command line: words to calls.
-
-Nothing heavy is imported at the top: worker ranks come through here, and the thread counts must be
-set before NumPy loads.
-"""
+"""Words that run a job file: ``run`` and ``simulate``."""
 
 import argparse
 import contextlib
-import os
 import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
-from hpcrefine import __version__, launch
+from hpcrefine import launch
 from hpcrefine.errors import InputError
 
 if TYPE_CHECKING:
+    from hpcrefine.cli.parser import Words
     from hpcrefine.experiment.run import Output
     from hpcrefine.job import AnyJob
 
@@ -24,52 +20,8 @@ _THREADS_KEY = "kernel.threads"
 _MOST_REPORTED = 300_000  # simulated jobs: tables of more take longer than to simulate them
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code.
-
-    0: all is well. 1: something failed (also: a result was wrong, a job lost). 2: the user's
-    mistake.
-    """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given:
-        _parser().print_usage(sys.stderr)
-        return 2
-    try:
-        options = _parser().parse_args(given)
-        code: int = options.call(options)
-        sys.stdout.flush()  # a reader that has left is noticed here, not at exit
-    except InputError as error:
-        print(f"hpcrefine: {error}", file=sys.stderr, flush=True)
-        return 2
-    except OSError as error:  # not the user's mistake: a full disk, or a reader that has left
-        if not isinstance(error, BrokenPipeError):
-            print(f"hpcrefine: failed: {error}", file=sys.stderr, flush=True)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return code
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line, like all others."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings)
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message} (see {self.prog} --help)")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="hpcrefine",
-        description="Layered-resolution matrix products and inference over MPI: the leading digits "
-        "first, the exact answer last.",
-        epilog="Exit codes: 0 well, 1 something failed, was wrong or lost, 2 a mistake in what was "
-        "given.",
-    )
-    parser.add_argument("--version", action="version", version=f"hpcrefine {__version__}")
-    words = parser.add_subparsers(required=True, metavar="COMMAND")
-
+def add(words: "Words") -> None:
+    """Add the words to the command line."""
     run = words.add_parser("run", help="run a job file and leave an HDF5 record")
     _add_job(run)
     run.add_argument(
@@ -103,28 +55,6 @@ def _parser() -> argparse.ArgumentParser:
         help="take the times of tasks from the record of a run of the same job",
     )
     simulate.set_defaults(call=_simulate, resume=False)
-
-    report = words.add_parser("report", help="print tables of records")
-    report.add_argument("records", nargs="+", type=Path, metavar="FILE")
-    report.add_argument("--json", action="store_true", help="print JSON instead")
-    report.add_argument("--csv", type=Path, metavar="DIR", help="write a CSV file per table too")
-    report.add_argument("--plot", type=Path, metavar="DIR", help="draw figures too, PNG and SVG")
-    tables = report.add_mutually_exclusive_group()
-    tables.add_argument(
-        "--phases", action="store_true", help="say where the time of each resolution went"
-    )
-    tables.add_argument(
-        "--codes", action="store_true", help="compare codes in one table over all records"
-    )
-    tables.add_argument(
-        "--split", action="store_true", help="say how the load split followed the workers"
-    )
-    report.set_defaults(call=_report)
-
-    doctor = words.add_parser("doctor", help="say what works here: MPI, kernels, threads, Slurm")
-    doctor.add_argument("-n", "--ranks", type=int, default=3, help="ranks to try (default 3)")
-    doctor.set_defaults(call=_doctor)
-    return parser
 
 
 def _add_job(word: argparse.ArgumentParser) -> None:
@@ -293,26 +223,3 @@ def _simulate(options: argparse.Namespace) -> int:
     else:
         print(report([output.path]), end="", flush=True)
     return 0
-
-
-def _report(options: argparse.Namespace) -> int:
-    from hpcrefine.report import report
-
-    shown = report(
-        options.records,
-        json=options.json,
-        csv=options.csv,
-        plot=options.plot,
-        phases=options.phases,
-        codes=options.codes,
-        split=options.split,
-    )
-    print(shown, end="")
-    return 0
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    launch.prepare_process()
-    from hpcrefine import doctor
-
-    return doctor.examine_rank() if launch.under_mpi() else doctor.examine(options.ranks)

@@ -1,0 +1,27 @@
+"""How words and options are parsed."""
+
+import argparse
+from typing import Any, NoReturn, TypeAlias
+
+from hpcrefine.errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, like all others."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse what was given.
+
+        Raises
+        ------
+        InputError
+            Always.
+        """
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+#: Where words are added.
+Words: TypeAlias = "argparse._SubParsersAction[Parser]"
