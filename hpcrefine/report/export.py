@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from hpcrefine.analysis.statistics import Mean, Summary
 from hpcrefine.report.codes import Codes
 from hpcrefine.report.codes import Row as CodeRow
 from hpcrefine.report.following import Row as SplitRow
 from hpcrefine.report.following import Splits
 from hpcrefine.report.inference import Inference
 from hpcrefine.report.inference import Row as InferenceRow
-from hpcrefine.report.statistics import Mean, Summary
 from hpcrefine.report.streams import Row as StreamRow
 from hpcrefine.report.streams import Streams
 from hpcrefine.report.tables import Row, Table

@@ -4,8 +4,8 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 
+from hpcrefine.analysis.statistics import Summary
 from hpcrefine.report.inference import Inference, Row, Total
-from hpcrefine.report.statistics import Summary
 from hpcrefine.report.writing import (
     OPERATION_UNITS,
     best_unit,

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from hpcrefine.analysis.statistics import Summary
 from hpcrefine.record.schema import PHASES, TABLES
 from hpcrefine.report.codes import Codes
 from hpcrefine.report.codes import Row as CodeRow
-from hpcrefine.report.statistics import Summary
 from hpcrefine.report.tables import Row, Table
 from hpcrefine.report.writing import (
     BYTE_UNITS,

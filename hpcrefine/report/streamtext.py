@@ -3,9 +3,9 @@
 import math
 from collections.abc import Callable, Iterator
 
+from hpcrefine.analysis.statistics import BATCHES
 from hpcrefine.report.following import NEAR, Change, Splits
 from hpcrefine.report.following import Row as SplitRow
-from hpcrefine.report.statistics import BATCHES
 from hpcrefine.report.streams import Row, Streams
 from hpcrefine.report.writing import (
     best_unit,

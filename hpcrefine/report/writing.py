@@ -8,8 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
+from hpcrefine.analysis.statistics import SMALLEST, UNSTABLE, Summary
 from hpcrefine.report.run import Event, Run
-from hpcrefine.report.statistics import SMALLEST, UNSTABLE, Summary
 
 # Wide enough for any table: text that goes to a file or a pipe must not be cut.
 _WIDTH = 10_000

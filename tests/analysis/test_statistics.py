@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcrefine.report.statistics import Summary
+from hpcrefine.analysis.statistics import Summary
 
 SAMPLES = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=60)
 
