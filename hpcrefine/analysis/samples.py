@@ -201,4 +201,7 @@ def pairs(one: list[Sample], other: list[Sample]) -> Iterator[tuple[Sample | Non
 
 
 def _by_identity(found: list[Sample]) -> dict[tuple[str, int, str, int], Sample]:
-    return {(s.series, s.ranks, s.variant, s.layer): s for s in reversed(found)}
+    by_identity: dict[tuple[str, int, str, int], Sample] = {}
+    for sample in found:
+        by_identity.setdefault((sample.series, sample.ranks, sample.variant, sample.layer), sample)
+    return by_identity
