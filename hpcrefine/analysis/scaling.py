@@ -223,7 +223,9 @@ def _claim(study: Study, groups: Iterable[Sequence[Sample]]) -> tuple[str, list[
 
 def _range(work: Sequence[NDArray[np.float64]], column: int) -> str:
     """Say the widest range of a column of the groups' work."""
-    values = max((group[:, column] for group in work), key=lambda one: np.ptp(one) / one.max())
+    values = max(
+        (group[:, column] for group in work), key=lambda one: np.ptp(one) / max(one.max(), 1)
+    )
     return f"{values.min():.4g} to {values.max():.4g}"
 
 
