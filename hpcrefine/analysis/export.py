@@ -139,7 +139,7 @@ def _is_number(value: object) -> bool:
 
 def _write_json(target: Path, contents: dict[str, Any]) -> None:
     with target.open("w", encoding="utf-8") as file:
-        json.dump(contents, file, indent=1, allow_nan=False)
+        file.write(json.dumps(contents, allow_nan=False))
         file.write("\n")
 
 
