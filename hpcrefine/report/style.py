@@ -6,7 +6,9 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from hpcrefine.errors import InputError
 
@@ -40,10 +42,12 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-def canvas(title: str) -> tuple[Figure, Axes]:
-    """Return a figure and its axes."""
+def canvas(
+    title: str, *, width: float = 7.6, height: float = 4.4
+) -> tuple[Figure, Axes]:
+    """Return a figure, of a size in inches, and its axes."""
     with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=(7.6, 4.4), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.subplots()
         axes.set_title(title, pad=10)
     return figure, axes
@@ -68,6 +72,26 @@ def panels(title: str, titles: Sequence[str], *, alike: bool = True) -> tuple[Fi
         for axes in every[max(len(titles) - wide, 0) : len(titles)]:
             axes.tick_params("x", labelbottom=True)
     return figure, every[: len(titles)]
+
+
+def beside(title: str, titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    """Return a figure and two or three axes of different quantities, each with a title."""
+    with matplotlib.rc_context(_SETTINGS):
+        figure = Figure(figsize=(2.0 + 4.0 * len(titles), 4.4), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.1)
+        every = list(figure.subplots(1, len(titles)))
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        for axes, name in zip(every, titles, strict=True):
+            axes.set_title(name, pad=8, fontsize=10, fontweight="normal")
+    return figure, every
+
+
+def plain_logarithmic(axis: Axis) -> None:
+    """Have a logarithmic axis whose ticks are plain numbers, also within a decade."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def legend(axes: Axes) -> None:
