@@ -1,6 +1,6 @@
 """The figure of single products' times: which share of jobs has each resolution after how long."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from hpcrefine.analysis.statistics import known
 from hpcrefine.record.reader import read
-from hpcrefine.report.style import COLOURS, LINES, ONESHOT, legend_beside, panels
+from hpcrefine.report.anytime import WIDE_RANGE, calm
+from hpcrefine.report.style import (
+    COLOURS,
+    ONESHOT,
+    canvas,
+    label_outside,
+    legend,
+    legend_beside,
+    panels,
+    plain_logarithmic,
+)
 from hpcrefine.report.tables import Row, Table
 from hpcrefine.report.writing import best_unit, count, smallest
 
@@ -23,7 +33,7 @@ def distribution(table: Table) -> Figure:
     """Draw the distribution of the times to each resolution, a panel for each variant.
 
     A curve at t is the share of the jobs, lost ones included, that have the resolution after t: how
-    often a deadline of t would be met.
+    often a deadline of t would be met. Of each variant, the jobs with the fewest stragglers.
 
     Parameters
     ----------
@@ -33,32 +43,48 @@ def distribution(table: Table) -> Figure:
     record = read(Path(table.file), COLUMNS)
     counted = record.jobs[~record.jobs["warmup"]]
     unit, scale = best_unit(smallest(row.ready.median for row in table.rows))
-    layered = [row.variant for row in table.rows if row.variant != "oneshot"]
+    rows = calm(table)
+    layered = [row.variant for row in rows if row.variant != "oneshot"]
     variants = list(dict.fromkeys(layered))[:_MOST_PANELS] or ["oneshot"]
-    figure, every = panels(table.name or table.file, variants if len(variants) > 1 else [""])
-    longest = 0.0
+    if len(variants) == 1:
+        figure, axes = canvas(table.name or table.file)
+        every = [axes]
+    else:
+        figure, every = panels(table.name or table.file, variants)
     for axes, variant in zip(every, variants, strict=True):
-        shown = [row for row in table.rows if row.variant in (variant, "oneshot")]
-        for row in shown:
+        for row in rows:
+            if row.variant not in (variant, "oneshot"):
+                continue
             alike = (counted["variant"] == row.variant) & (counted["stragglers"] == row.stragglers)
             mine = np.isin(record.layers["job"], counted["job"][alike])
             times = record.layers["ready"][mine & (record.layers["layer"] == row.layer)]
-            _curve(axes, row, scale * np.sort(known(times)), _straggling(shown))
-            longest = max(longest, scale * np.nan_to_num(row.ready.p99))
-        axes.set_xlabel(f"time since the job's start, or deadline [{unit}]")
-    every[0].set_xlim(0, 1.08 * longest or None)
-    every[0].set_ylim(0, 1.02)
-    for axes in every[:: min(3, len(every))]:
-        axes.set_ylabel("share of jobs that have the resolution")
-    legend_beside(figure)
+            _curve(axes, row, scale * np.sort(known(times)))
+    _limits(every[0], [row for row in rows if row.ready.count], scale)
+    slow = {count(row.stragglers) for row in rows} - {"0", "-"}
+    beside = f", {' or '.join(sorted(slow))} stragglers" if slow else ""
+    label_outside(
+        every,
+        f"time since the job's start, or deadline [{unit}]{beside}",
+        "share of jobs that have the resolution",
+    )
+    if len(every) == 1:
+        legend(every[0])
+    else:
+        legend_beside(figure)
     return figure
 
 
-def _straggling(rows: Iterable[Row]) -> list[int]:
-    return sorted({row.stragglers for row in rows})
+def _limits(axes: Axes, rows: Sequence[Row], scale: float) -> None:
+    first = scale * smallest(row.ready.median for row in rows)
+    last = scale * max((row.ready.p99 for row in rows), default=1.0)
+    if last > WIDE_RANGE * first:
+        plain_logarithmic(axes, "x", first / 2, 1.15 * last)
+    else:
+        axes.set_xlim(0, 1.08 * last)
+    axes.set_ylim(0, 1.02)
 
 
-def _curve(axes: Axes, row: Row, times: NDArray[np.float64], stragglers: list[int]) -> None:
+def _curve(axes: Axes, row: Row, times: NDArray[np.float64]) -> None:
     """Draw the share of a row's jobs that have it, against sorted times."""
     if len(times) == 0:
         return
@@ -66,14 +92,11 @@ def _curve(axes: Axes, row: Row, times: NDArray[np.float64], stragglers: list[in
     shares = (1 + np.arange(len(times))) / row.jobs
     oneshot = row.variant == "oneshot"
     label = "one-shot" if oneshot else f"resolution {row.layer}"
-    if len(stragglers) > 1:
-        label += f", {count(row.stragglers)} stragglers"
     axes.step(
         np.concatenate([[times[0]], times[few]]),
         np.concatenate([[0.0], shares[few]]),
         where="post",
         color=ONESHOT if oneshot else COLOURS[row.layer % len(COLOURS)],
-        ls=LINES[stragglers.index(row.stragglers) % len(LINES)],
         lw=1.2 if oneshot else 1.6,
         label=label,
     )

@@ -61,9 +61,10 @@ def figure(scaling: Scaling, series: str, variant: str, title: str) -> Figure:
     left.plot([], [], color="#777777", ls=":", lw=1.2, label="ideal, from the base")
     if scaling.models:
         left.plot([], [], color="#777777", lw=1.2, label="model with 95 % band")
+    left.set_yscale("log")
     for axes in (left, right):
         _worker_axis(axes, rows)
-    plain_logarithmic(left.yaxis)
+    plain_logarithmic(left, "y", *left.get_ylim())
     left.set_ylabel(f"median time since the job's start [{unit}]")
     formula = "$p_0 T(p_0) / (p\\,T(p))$" if scaling.scaling == "strong" else "$T(p_0) / T(p)$"
     right.set_ylabel(f"efficiency {formula}")
@@ -76,7 +77,7 @@ def _times(
     axes: Axes, rows: Sequence[ScalingRow], model: Model | None, factor: float, scaling: str
 ) -> None:
     """Draw the times of a layer: points with intervals, its model, and what would be ideal."""
-    colour, marker, label = _look(rows[0])
+    colour, _, label = _look(rows[0])
     workers = np.array([row.workers for row in rows], np.float64)
     times = [row.times for row in rows]
     middle = factor * np.array([time.median for time in times])

@@ -232,7 +232,7 @@ def _marks(axes: Axes, tasks: NDArray[np.void], workers: list[int], scale: float
             y = [workers.index(worker) for worker in mine["worker"][these]]
             points = np.unique(np.round(np.stack([x, y]), 9), axis=1)
             colour = COLOURS[layer % len(COLOURS)]
-            look = {"ls": "none", "marker": marker, "ms": 6, "mew": 1.2}
+            look: dict[str, Any] = {"ls": "none", "marker": marker, "ms": 6, "mew": 1.2}
             axes.plot(*points, color=colour, markerfacecolor="white", zorder=3, **look)
         if len(mine):
             axes.plot([], [], ls="none", marker=marker, color="#555555", mfc="white", label=label)
@@ -255,4 +255,3 @@ def _keys(axes: Axes, tasks: NDArray[np.void], word: str) -> None:
     for status, label in _SAID.items():
         if status in done["status"] and status != "used":
             axes.broken_barh([], (0, 0), facecolor="#888888", label=label, **_LOOKS[status])
-
