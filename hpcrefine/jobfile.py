@@ -12,6 +12,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 
@@ -31,6 +32,7 @@ from hpcrefine.job import (
 
 Data = dict[str, Any]
 Key = str | int
+_APPLIED = "# --set "  # before each override at the end of a job's text
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> AnyJob:
@@ -66,7 +68,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> AnyJob:
     except ValidationError as error:
         message = _explain(error.errors(), path, data, applied)
         raise InputError("\\n".join(message.splitlines())) from None
-    as_run = "\n".join([text.rstrip("\n"), *(f"# --set {one.text}" for one in applied), ""])
+    as_run = "\n".join([text.rstrip("\n"), *(_APPLIED + one.text for one in applied), ""])
     return job.read_from(path, as_run)
 
 
@@ -85,6 +87,25 @@ def load_product(path: str | Path, overrides: Sequence[str] = ()) -> Job:
             "be simulated"
         )
     return job
+
+
+def reread(text: str) -> Data:
+    """Return what the text of a job that was loaded says, its overrides applied, unvalidated.
+
+    Raises
+    ------
+    InputError
+        If the text is none that :func:`load` made.
+    """
+    lines = text.rstrip("\n").split("\n")
+    applied = [*takewhile(lambda line: line.startswith(_APPLIED), reversed(lines))]
+    try:
+        data = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the job's text is not valid TOML: {error}") from None
+    for line in reversed(applied):
+        _Override.parse(line.removeprefix(_APPLIED)).apply(data)
+    return data
 
 
 def _model(data: Data) -> type[AnyJob]:

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 
-from hpcrefine.analysis.statistics import Summary
+import numpy as np
+
+from hpcrefine.analysis.samples import Sample, pairs, samples, varied
+from hpcrefine.analysis.statistics import Summary, holm, mann_whitney, ratio_of_medians
 from hpcrefine.analysis.study import Study
+from hpcrefine.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -65,4 +69,53 @@ def compare(base: Study, new: Study) -> tuple[Difference, ...]:
     InputError
         One study is of products, the other of inference, or nothing has a partner.
     """
-    raise NotImplementedError
+    within = varied(base) | varied(new)
+    partners = [*pairs(samples(base, within), samples(new, within))]
+    if not any(one and other for one, other in partners):
+        raise InputError(
+            f"{_name(new)} against {_name(base)}: found no two points with the same settings and "
+            "ranks, expected some"
+        )
+    chances = [
+        mann_whitney(one.times, other.times) if one and other else np.nan for one, other in partners
+    ]
+    found = holm(chances)
+    return tuple(
+        _difference(one, other, chance, bool(significant))
+        for (one, other), chance, significant in zip(partners, chances, found, strict=True)
+    )
+
+
+def _difference(
+    one: Sample | None, other: Sample | None, chance: float, significant: bool
+) -> Difference:
+    base, new = (np.empty(0) if sample is None else sample.times for sample in (one, other))
+    ratio, low, high = ratio_of_medians(new, base)
+    either = one or other
+    assert either is not None
+    return Difference(
+        settings=either.series,
+        ranks=either.ranks,
+        variant=either.variant,
+        layer=either.layer,
+        base=Summary.of(base),
+        new=Summary.of(new),
+        ratio=ratio,
+        low=low,
+        high=high,
+        p=chance,
+        significant=significant,
+        verdict=_verdict(base.size, new.size, ratio, significant),
+    )
+
+
+def _verdict(base: int, new: int, ratio: float, significant: bool) -> str:
+    if not (base and new):
+        return "only in base" if base else "only in new" if new else "no times"
+    if not significant:
+        return "no difference found"
+    return "faster" if ratio < 1 else "slower" if ratio > 1 else "other distribution"
+
+
+def _name(study: Study) -> str:
+    return study.name or str(study.points["file"].iloc[0])

@@ -6,11 +6,21 @@ the base p0 has the fewest workers. It is named with its absolute time: rule 1 o
 "Scientific Benchmarking of Parallel Computing Systems", SC'15.
 """
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from hpcrefine.analysis.model import Model
-from hpcrefine.analysis.statistics import Summary
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcrefine.analysis import stability
+from hpcrefine.analysis.model import Model, fit
+from hpcrefine.analysis.samples import Sample, following, samples, varied
+from hpcrefine.analysis.statistics import Summary, ratio_of_medians
 from hpcrefine.analysis.study import Study
+from hpcrefine.errors import InputError
+
+#: Spread of the operations per worker, over the largest, that is still weak scaling.
+_EVEN = 0.10
 
 
 @dataclass(frozen=True)
@@ -103,4 +113,133 @@ def scale(study: Study) -> Scaling:
     InputError
         There are fewer than two worker counts, or the shapes are those of neither scaling.
     """
-    raise NotImplementedError
+    sorted_out = samples(study, varied(study), following(study))
+    found = [sample for sample in sorted_out if sample.workers > 0]
+    groups: dict[tuple[str, str, int], list[Sample]] = {}
+    for sample in found:
+        groups.setdefault((sample.series, sample.variant, sample.layer), []).append(sample)
+    if all(len({sample.workers for sample in group}) < 2 for group in groups.values()):
+        counts = ", ".join(map(str, sorted({sample.workers for sample in found}))) or "none"
+        raise InputError(
+            f"{study.name or 'scaling'}: found worker counts {counts} (the master does not count), "
+            "expected two or more with the same settings"
+        )
+    scaling, notes = _claim(study, found)
+    bases = {key: _base(group) for key, group in groups.items()}
+    return Scaling(
+        name=study.name,
+        scaling=scaling,
+        rows=tuple(
+            _row(sample, bases[key], scaling) for key, group in groups.items() for sample in group
+        ),
+        base=_bases(bases.values()),
+        models=tuple(_models(groups, scaling)),
+        notes=(*notes, *_notes(study, found)),
+    )
+
+
+def _base(group: Sequence[Sample]) -> Sample:
+    """Return the sample with the fewest workers that has times; they are in that order."""
+    return next((sample for sample in group if len(sample.times)), group[0])
+
+
+def _row(sample: Sample, base: Sample, scaling: str) -> ScalingRow:
+    gain = sample.workers / base.workers
+    same = sample is base
+    quicker = (1.0, 1.0, 1.0) if same else ratio_of_medians(base.times, sample.times)
+    per_efficiency = 1 / gain if scaling == "strong" else 1.0
+    efficiency, low, high = (ratio * per_efficiency for ratio in quicker)
+    return ScalingRow(
+        series=sample.series,
+        variant=sample.variant,
+        layer=sample.layer,
+        workers=sample.workers,
+        ranks=sample.ranks,
+        nodes=sample.nodes,
+        jobs=sample.jobs,
+        times=Summary.of(sample.times),
+        efficiency=efficiency,
+        efficiency_low=low,
+        efficiency_high=high,
+        speedup=efficiency * gain,
+        speedup_low=low * gain,
+        speedup_high=high * gain,
+        verdict=sample.verdict,
+    )
+
+
+def _bases(bases: Iterable[Sample]) -> str:
+    """Say the base cases and their times, those with as many workers together."""
+    by_size: dict[tuple[int, int], list[str]] = {}
+    for base in bases:
+        times = f"{base.label} {np.median(base.times):.4g} s" if len(base.times) else base.label
+        by_size.setdefault((base.workers, base.ranks), []).append(times)
+    return "; ".join(
+        f"{workers} worker{'s' * (workers > 1)} ({ranks} ranks, the master does not count): "
+        + ", ".join(labels)
+        for (workers, ranks), labels in by_size.items()
+    )
+
+
+def _models(
+    groups: Mapping[tuple[str, str, int], Sequence[Sample]], scaling: str
+) -> Iterator[Model]:
+    for (series, variant, layer), group in groups.items():
+        times: dict[int, NDArray[np.float64]] = {}
+        for sample in group:
+            so_far = times.get(sample.workers, np.empty(0))
+            times[sample.workers] = np.concatenate([so_far, sample.times])
+        model = fit(times, weak=scaling == "weak", series=series, variant=variant, layer=layer)
+        if model is not None:
+            yield model
+
+
+def _claim(study: Study, found: Sequence[Sample]) -> tuple[str, list[str]]:
+    """Return which scaling it is, and what is to be said about that."""
+    work = np.array([sample.work for sample in found])
+    share = work / [sample.workers for sample in found]
+    strong, weak = np.ptp(work) == 0, np.ptp(share) <= _EVEN * share.max()
+    if study.scaling == "":
+        if not strong and not weak:
+            raise InputError(
+                f"{study.name or 'scaling'}: found jobs of {work.min():.4g} to {work.max():.4g} "
+                "multiply-adds, expected as many in all (strong scaling), or as many per worker "
+                "(weak scaling)"
+            )
+        kept = "multiply-adds of a job are the same" if strong else "multiply-adds per worker are"
+        kind = "strong" if strong else "weak"
+        return kind, [f"note: taken for {kind} scaling, as the {kept} at all worker counts"]
+    if study.scaling == "strong" and not strong:
+        return "strong", [
+            f"warning: strong scaling, but jobs have from {work.min():.4g} to {work.max():.4g} "
+            "multiply-adds"
+        ]
+    if study.scaling == "weak" and not weak:
+        return "weak", [
+            f"warning: weak scaling, but jobs have from {share.min():.4g} to {share.max():.4g} "
+            "multiply-adds per worker"
+        ]
+    return study.scaling, []
+
+
+def _notes(study: Study, found: Sequence[Sample]) -> Iterator[str]:
+    yield from (f"note: {key} follows the workers" for key in following(study))
+    if any(len(sample.runs) > 1 for sample in found):
+        yield "note: runs with the same settings are taken together"
+    labels = {f"{s.label}, {s.workers} workers": s for s in found}
+    findings = [
+        (label, finding)
+        for label, sample in labels.items()
+        for finding in (
+            stability.width(Summary.of(sample.times)),
+            stability.outliers(sample.times),
+            *map(stability.drift, sample.runs),
+            stability.apart(sample.runs),
+        )
+    ]
+    wrong = [label for label, sample in labels.items() if sample.verdict == "wrong"]
+    if wrong:
+        yield f"warning: WRONG results, their times mean nothing: {', '.join(wrong)}"
+    yield from (f"warning: {line}" for line in stability.together(findings))
+    yield from (f"warning: {line}" for line in study.warnings)
+    yield from (f"warning: missing point: {line}" for line in study.missing)

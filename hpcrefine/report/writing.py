@@ -8,7 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
-from hpcrefine.analysis.statistics import SMALLEST, UNSTABLE, Summary
+from hpcrefine.analysis import stability
+from hpcrefine.analysis.statistics import Summary
 from hpcrefine.report.run import Event, Run
 
 # Wide enough for any table: text that goes to a file or a pipe must not be cut.
@@ -87,16 +88,8 @@ def wrong_warnings(entries: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 def time_warnings(entries: Iterable[tuple[str, Summary]]) -> Iterator[str]:
     """Warn of labels whose times are few or unstable."""
-    entries = list(entries)
-    few = [label for label, times in entries if times.count < SMALLEST]
-    if few:
-        yield f"warning: fewer than {SMALLEST} times, no 95 % interval: {', '.join(few)}"
-    unstable = [label for label, times in entries if times.unstable]
-    if unstable:
-        yield (
-            f"warning: unstable, interval wider than {UNSTABLE:.0%} of the median: "
-            f"{', '.join(unstable)}"
-        )
+    findings = ((label, stability.width(times)) for label, times in entries)
+    yield from (f"warning: {line}" for line in stability.together(findings))
 
 
 def smallest(values: Iterable[float]) -> float:

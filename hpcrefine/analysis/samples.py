@@ -1,0 +1,207 @@
+"""The times of a study sorted into samples: one for each setting, variant, layer and rank count."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcrefine.analysis.study import Study
+from hpcrefine.analysis.verdict import worst_verdict
+from hpcrefine.errors import InputError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+#: Tables that samples are taken from, for :func:`hpcrefine.analysis.study.load`.
+TABLES = ("layers", "upgrades")
+# Columns of jobs that may differ within one run.
+_WITHIN = ("stragglers", "split", "redundancy", "rate")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Times of one layer of one variant, over jobs that differ in nothing that was set.
+
+    Attributes
+    ----------
+    series : str
+        Settings other than ranks and nodes, as ``"code.redundancy=1.25"``; empty if none.
+    variant : str
+        ``"layered"``, ``"oneshot"``, or another label.
+    layer : int
+        Layer, or upgrade of an inference; 0 is the coarsest.
+    ranks, workers, nodes : int
+        With the master, without it, and what they were on.
+    jobs : int
+        Counted jobs, those without this layer included.
+    runs : tuple of ndarray
+        Seconds from a job's start to the layer, in the order of the jobs; an array for each run.
+    work : float
+        Operations of a job over 2, ``n k p``; the mean.
+    verdict : str
+        The worst of the jobs' verdicts.
+    """
+
+    series: str
+    variant: str
+    layer: int
+    ranks: int
+    workers: int
+    nodes: int
+    jobs: int
+    runs: tuple[NDArray[np.float64], ...]
+    work: float
+    verdict: str
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """The times of all runs."""
+        return np.concatenate([np.empty(0), *self.runs])
+
+    @property
+    def label(self) -> str:
+        """What it is of, for people, ranks apart."""
+        return f"{self.variant} {self.layer}" + (f" ({self.series})" if self.series else "")
+
+
+def varied(study: Study) -> set[str]:
+    """Return the columns of jobs in which counted jobs of one run and variant differ."""
+    jobs = _counted(study)
+    groups = jobs.groupby(["point", "variant"], observed=True)[[*_WITHIN]]
+    return {str(name) for name, most in groups.nunique().max().items() if most > 1}
+
+
+def following(study: Study) -> tuple[str, ...]:
+    """Return the swept keys that follow the workers: they have one value at each worker count."""
+    points = study.points
+    if points["workers"].nunique() < 2:
+        return ()
+    texts = points[[*study.settings]].map(repr)
+    return tuple(
+        key
+        for key in study.settings
+        if texts[key].nunique() > 1 and texts[key].groupby(points["workers"]).nunique().max() == 1
+    )
+
+
+def samples(
+    study: Study, within: Collection[str] = (), without: Collection[str] = ()
+) -> list[Sample]:
+    """Sort the times of a study.
+
+    Parameters
+    ----------
+    study : Study
+        Loaded with the tables :data:`TABLES`.
+    within : collection of str
+        Columns of jobs that tell samples apart, see :func:`varied`.
+    without : collection of str
+        Swept keys that do not.
+
+    Returns
+    -------
+    list of Sample
+        By series and variant as they come, then by layer, workers and nodes.
+
+    Raises
+    ------
+    InputError
+        The study has no times of layers or upgrades.
+    """
+    releases = _releases(study)
+    jobs = _counted(study)
+    jobs["series"] = _series(study, jobs, [name for name in _WITHIN if name in within], without)
+    points = study.points[["ranks", "workers", "nodes"]]
+    jobs = jobs.join(points, on="point")
+    apart = ["series", "variant", "ranks", "nodes"]
+    sizes = jobs.groupby(apart, observed=True, sort=False).size()
+    table = releases.merge(jobs, on=["point", "job"])
+    found = [
+        _sample(key, rows, int(sizes[key[:4]]))
+        for key, rows in table.groupby([*apart, "layer"], observed=True, sort=False)
+    ]
+    places = {label: place for place, label in enumerate(dict.fromkeys(jobs["series"]))}
+    variants = {label: place for place, label in enumerate(dict.fromkeys(jobs["variant"]))}
+    return sorted(
+        found, key=lambda s: (places[s.series], variants[s.variant], s.layer, s.workers, s.nodes)
+    )
+
+
+def _counted(study: Study) -> "DataFrame":
+    return study.jobs[~study.jobs["warmup"]].copy()
+
+
+def _releases(study: Study) -> "DataFrame":
+    of_inference = len(study.upgrades) > 0
+    table = study.upgrades if of_inference else study.layers
+    if len(table) == 0:
+        raise InputError("found no times of layers or upgrades in the study, expected some")
+    name = "upgrade" if of_inference else "layer"
+    return table[["point", "job", name, "ready"]].rename(columns={name: "layer"})
+
+
+def _series(
+    study: Study, jobs: "DataFrame", within: Collection[str], without: Collection[str]
+) -> list[str]:
+    kept = [key for key in study.settings if key not in without]
+    of_point = {
+        point: [_setting(key, value) for key, value in zip(kept, values, strict=True)]
+        for point, values in zip(
+            study.points.index, study.points[kept].itertuples(index=False), strict=True
+        )
+    }
+    labels: dict[tuple[Any, ...], str] = {}
+    rows = zip(jobs["point"], *(jobs[name] for name in within), strict=True)
+    return [
+        labels.get(row) or labels.setdefault(row, _label(of_point[row[0]], within, row[1:]))
+        for row in rows
+    ]
+
+
+def _label(settings: list[str], within: Collection[str], values: tuple[Any, ...]) -> str:
+    parts = [*settings, *map(_setting, within, values)]
+    return ", ".join(part for part in parts if part)
+
+
+def _setting(key: str, value: Any) -> str:
+    absent = value is None or value == "" or (isinstance(value, float) and np.isnan(value))
+    return "" if absent else f"{key}={value}"
+
+
+def _sample(key: tuple[Any, ...], rows: "DataFrame", jobs: int) -> Sample:
+    series, variant, ranks, nodes, layer = key
+    there = rows[rows["ready"].notna()]
+    runs = (run["ready"].to_numpy() for _, run in there.groupby("point"))
+    return Sample(
+        series=series,
+        variant=str(variant),
+        layer=int(layer),
+        ranks=int(ranks),
+        workers=int(ranks) - 1,
+        nodes=int(nodes),
+        jobs=jobs,
+        runs=tuple(runs),
+        work=float((rows["n"] * rows["k"] * rows["p"]).mean()),
+        verdict=worst_verdict(there["verdict"].unique()),
+    )
+
+
+def pairs(one: list[Sample], other: list[Sample]) -> Iterator[tuple[Sample | None, Sample | None]]:
+    """Yield the samples of two studies by settings, ranks, variant and layer, partners together.
+
+    Those without a partner come last, with None in its place. Nodes tell no samples apart: where
+    a study has several, the fewest count.
+    """
+    ours, theirs = _by_identity(one), _by_identity(other)
+    yield from ((ours[key], theirs[key]) for key in ours if key in theirs)
+    yield from ((ours[key], None) for key in ours if key not in theirs)
+    yield from ((None, theirs[key]) for key in theirs if key not in ours)
+
+
+def _by_identity(found: list[Sample]) -> dict[tuple[str, int, str, int], Sample]:
+    by_identity: dict[tuple[str, int, str, int], Sample] = {}
+    for sample in found:
+        by_identity.setdefault((sample.series, sample.ranks, sample.variant, sample.layer), sample)
+    return by_identity
