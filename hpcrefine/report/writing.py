@@ -3,10 +3,12 @@
 import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from rich import box
 from rich.console import Console
-from rich.table import Table as Grid
+from rich.table import Table as Layout
 
 from hpcrefine.analysis import stability
 from hpcrefine.analysis.statistics import Summary
@@ -17,7 +19,7 @@ _WIDTH = 10_000
 TIME_UNITS = (("s", 1.0), ("ms", 1e3), ("us", 1e6))
 OPERATION_UNITS = (("G", 1e-9), ("M", 1e-6), ("k", 1e-3), ("1", 1.0))
 BYTE_UNITS = (("GB", 1e-9), ("MB", 1e-6), ("kB", 1e-3), ("B", 1.0))
-_TEXT = ("variant", "scheme", "split", "stream", "verdict")
+TEXT_COLUMNS = ("variant", "scheme", "split", "stream", "verdict")
 _MISHAPS = {
     "died": "died",
     "silent": "went silent",
@@ -25,6 +27,39 @@ _MISHAPS = {
     "dropped": "was dropped",
 }
 _MOST_EVENTS = 10
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text.
+
+    Attributes
+    ----------
+    headings : tuple of str
+        Of the columns.
+    rows : tuple of tuple of str
+        The cells of each.
+    """
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(cls, headings: Iterable[str], rows: Iterable[Iterable[str]]) -> Self:
+        """Make a table of any sequences."""
+        return cls(tuple(headings), tuple(tuple(cells) for cells in rows))
+
+
+#: A line of a report, or a table in its place.
+Line = str | Grid
+
+
+def lay_out(lines: Iterable[Line]) -> str:
+    """Write lines as plain text; ends with a newline."""
+    texts = (
+        markdown(line.headings, line.rows) if isinstance(line, Grid) else line for line in lines
+    )
+    return "\n".join(texts) + "\n"
 
 
 def title(run: Run) -> str:
@@ -41,9 +76,11 @@ def title(run: Run) -> str:
 
 def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Lay out a table of text, wider than any terminal if need be; no newline at its end."""
-    grid = Grid(box=box.MARKDOWN)
+    grid = Layout(box=box.MARKDOWN)
     for heading in headings:
-        grid.add_column(heading, justify="left" if heading in _TEXT else "right", no_wrap=True)
+        grid.add_column(
+            heading, justify="left" if heading in TEXT_COLUMNS else "right", no_wrap=True
+        )
     for cells in rows:
         grid.add_row(*cells)
     out = io.StringIO()

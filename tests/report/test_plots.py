@@ -177,13 +177,17 @@ def test_single_products_have_an_anytime_curve(write, jobs):
     table = summarise(read(write(jobs)))
     (axes,) = anytime(table).axes
     assert axes.get_yscale() == "log"
-    assert axes.get_xlabel() == "median time since the job's start [ms]"
+    assert axes.get_xlabel() == "time since the job's start [ms]"
     assert axes.get_ylabel() == "error of the product (absolute, max norm)"
-    x, y = lines(axes)["resolution: error bound"]
-    assert x == pytest.approx([10.0, 50.0])
-    assert y == pytest.approx([1.25e-3 * 1.001, 1.25e-5 * 1.001])
-    assert lines(axes)["one-shot float64"][0] == pytest.approx([40.0, 40.0])
-    assert "0: exact" in labels(axes)
+    x, y = lines(axes)["error bound, until the next one"]
+    assert x == pytest.approx([10.0, 10.0, 50.0, axes.get_xlim()[1]])
+    exact = y[-1]
+    assert y[1:] == pytest.approx([1.25e-3 * 1.001, exact, exact])
+    assert axes.get_ylim()[0] < exact < 1e-3
+    (oneshot,) = [line for line in axes.lines if line.get_color() == "#000000"]
+    assert list(oneshot.get_xdata()) == pytest.approx([40.0, 40.0])
+    said = [text.get_text() for text in axes.texts]
+    assert said == ["0", "1", "one-shot float64\n40 ms", "0: exact"]
 
 
 def check_files(folder, stem):
