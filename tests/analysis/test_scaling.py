@@ -112,11 +112,11 @@ def test_what_is_unsound_is_said(make_study, steady):
     for line in [
         "warning: strong scaling, but jobs of 1.966e+05 to ",
         "note: runs with the same settings are taken together",
-        "warning: WRONG results, their times mean nothing: layered 0, 4 workers",
-        "95 % interval: layered 0, 1 workers",
-        "outliers: layered 0, 4 workers",
-        "(warm-up too short?): layered 0, 2 workers",
-        "more than 5% apart: layered 0, 2 workers",
+        "warning: WRONG results, their times mean nothing: layered 0 on 4 workers",
+        "95 % interval: layered 0 on 1 worker",
+        "outliers: layered 0 on 4 workers",
+        "(warm-up too short?): layered 0 on 2 workers",
+        "more than 5% apart: layered 0 on 2 workers",
         "warning: WRONG results, their times mean nothing: ranks=5",
         "warning: missing point: ranks=17: no record yet",
     ]:
@@ -151,7 +151,9 @@ def test_neither_strong_nor_weak(record, steady):
     paths = [
         record(f"{w}.h5", {"layered": steady(1.0)}, workers=w, n=n) for w, n in [(1, 64), (2, 90)]
     ]
-    with pytest.raises(InputError, match=r"scaling: found jobs of 1.966e\+05 to 2.765e\+05"):
+    with pytest.raises(
+        InputError, match=r"1.h5 and 1 more: found jobs of 1.966e\+05 to 2.765e\+05"
+    ):
         scale(load(paths))
 
 
