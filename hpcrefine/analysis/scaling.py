@@ -278,6 +278,8 @@ def _range(work: Sequence[NDArray[np.float64]], column: int) -> str:
 def _notes(study: Study, groups: Groups) -> Iterator[str]:
     found = [sample for group in groups.values() for sample in group]
     yield from (f"note: {key} follows the workers" for key in following(study))
+    if len(study.upgrades) and any(sample.variant == "oneshot" for sample in found):
+        yield "note: one-shot of inference takes all cores of rank 0's node, whatever the workers"
     if any(len(sample.runs) > 1 for sample in found):
         yield "note: runs with the same settings are taken together"
     labels = {f"{s.label} on {_counted(s.workers)}": s for s in found}
