@@ -3,9 +3,19 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from hpcrefine.analysis.study import load
 from hpcrefine.errors import InputError
 from hpcrefine.record.reader import Record, read
-from hpcrefine.report import export, inference, inferencetext, plots, render, streams, streamtext
+from hpcrefine.report import (
+    export,
+    inference,
+    inferencetext,
+    page,
+    plots,
+    render,
+    streams,
+    streamtext,
+)
 from hpcrefine.report.codes import Codes, compare
 from hpcrefine.report.following import Splits, follow
 from hpcrefine.report.inference import Inference
@@ -24,6 +34,9 @@ def report(
     phases: bool = False,
     codes: bool = False,
     split: bool = False,
+    html: Path | None = None,
+    force: bool = False,
+    job: int | None = None,
 ) -> str:
     """Report on records.
 
@@ -44,6 +57,12 @@ def report(
         Compare codes in one table over all records, instead.
     split : bool
         Say how the load split followed the workers, instead.
+    html : Path, optional
+        Also write one page with tables and figures, see :mod:`hpcrefine.report.page`.
+    force : bool
+        The page may replace a file.
+    job : int, optional
+        The job whose timeline is drawn; the median one unless given.
 
     Returns
     -------
@@ -55,10 +74,16 @@ def report(
     InputError
         A record cannot be read, or a file cannot be written.
     """
-    names = [Path(path).stem for path in paths]
+    given, paths = paths, [file for path in paths for file in _records(Path(path))]
+    names = [path.stem for path in paths]
     tables: list[Table | Codes | Streams | Splits | Inference]
     of_records: list[Table | Streams | Inference] = []
-    if plot is not None or not (codes or split):
+    if html is not None:
+        page.check(html, force)
+    pictured = plot is not None or html is not None
+    if job is not None and not pictured:
+        raise InputError(f"--job: found {job}, expected --plot or --html beside it")
+    if pictured or not (codes or split):
         of_records += [_summarise(path, phases) for path in paths]
     if codes:
         names, tables = ["codes"], [compare(map(_of_products, paths))]
@@ -67,11 +92,22 @@ def report(
     else:
         tables = [*of_records]
     written = [] if csv is None else _write_csv(csv, names, [export.as_csv(t) for t in tables])
-    written += [] if plot is None else plots.plot(of_records, plot)
+    if pictured:
+        shown = plots.gather(given, of_records, job)
+        written += [] if plot is None else plots.plot(shown, plot)
+        written += [] if html is None else [page.write(shown, html)]
     if json:
         return export.as_json(tables) + "\n"
     notes = "".join(f"wrote {path}\n" for path in written)
     return "\n".join([*(_text(table, phases) for table in tables), *([notes] if notes else [])])
+
+
+def _records(path: Path) -> list[Path]:
+    """Return the records of a study that have a finished job; a record as it is."""
+    if not path.is_dir():
+        return [path]
+    points = load(path, tables=()).points
+    return [Path(file) for file in points["file"][points["jobs"] > 0]]
 
 
 def _summarise(path: Path, phases: bool) -> Table | Streams | Inference:

@@ -20,10 +20,7 @@ from hpcrefine.report.writing import Grid, Line, clock, count
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _HEAD = "warning: "
 _FEW = 4  # records whose figures are shown, of a study evenly spread ones
-_ENVIRONMENT = (
-    *("host", "platform", "cpu", "cores", "memory_bytes", "kernel", "kernel_warning", "threads"),
-    *("mpi", "mpi4py", "python", "numpy", "blas", "hdf5", "h5py", "git_commit"),
-)
+_MACHINE = ("host", "cpu", "cores", "memory_bytes", "kernel", "threads", "mpi", "git_commit")
 _CAPTIONS = {
     "anytime": "Error against time. Steps: no entry of the product is off by more than this, from "
     "the median time of a resolution until the next one replaces it (numbers: resolutions, 0 is "
@@ -38,9 +35,9 @@ _CAPTIONS = {
     "timeline": "What each worker did during one job, the median one unless another was asked "
     "for. A bar is a task, from the start of its computation to its result; vertical lines: the "
     "resolutions or upgrades are ready.",
-    "delay": "Mean delay from a job's arrival to each resolution, beside what no scheme's is below.",
+    "delay": "Mean delay from a job's arrival to each resolution, beside a bound for any scheme.",
     "success": "Share of jobs that have the resolution in time, with 95 % intervals.",
-    "splits": "Mean delays by load split, beside what no scheme's is below.",
+    "splits": "Mean delays by load split, beside a bound for any scheme.",
     "accuracy": "What the decisions of each upgrade are worth.",
     "gray": "Share of samples that are undecided after each upgrade, and enter the next one.",
     "tradeoff": "What accuracy costs, in operations and in time.",
@@ -210,21 +207,23 @@ def _warnings(contents: Contents, said: dict[str, list[Line]]) -> Iterator[str]:
     """Yield a box of all that a reader must know before anything else."""
     several = len(contents.tables) > 1
     found = [f"interrupted: {t.file}" for t in contents.tables if not t.complete]
-    for line in (*contents.scaling_lines, *contents.comparison_lines):
-        if isinstance(line, str) and line.startswith(_HEAD):
-            found.append(line.removeprefix(_HEAD))
+    found += _warned((*contents.scaling_lines, *contents.comparison_lines))
     if contents.study is not None:
         found += [*contents.study.warnings, *(f"left out: {m}" for m in contents.study.missing)]
     for file, lines in said.items():
         head = f"{Path(file).name}: " if several else ""
-        own = (line for line in lines if isinstance(line, str) and line.startswith(_HEAD))
-        found += [head + line.removeprefix(_HEAD) for line in own]
+        found += [head + line for line in _warned(lines)]
     if found:
         listed = "\n".join(f"<li>{escape(line)}</li>" for line in dict.fromkeys(found))
         yield (
             '<section class="warnings" aria-labelledby="warnings-title">\n'
             f'<h2 id="warnings-title">Warnings</h2>\n<ul>\n{listed}\n</ul></section>'
         )
+
+
+def _warned(said: Iterable[Line]) -> list[str]:
+    warnings = (line for line in said if isinstance(line, str) and line.startswith(_HEAD))
+    return [line.removeprefix(_HEAD) for line in warnings]
 
 
 def _sections(
@@ -244,11 +243,12 @@ def _sections(
     yield _Section("comparison", f"Against {contents.against}", comparison)
     apart = ("anytime", "timeline", "distribution")
     kinds = [kind for kind in _CAPTIONS if kind not in apart]
+    folded = len(contents.tables) > _FEW
     parts = [
-        _record(table, said[table.file], [p for kind in kinds for p in drawn(kind, [table.file])])
+        _record(table, said[table.file], [p for k in kinds for p in drawn(k, [table.file])], folded)
         for table in contents.tables
     ]
-    yield _Section("records", "Times and errors of each record", parts)
+    yield _Section("records", "Record by record" if len(parts) > 1 else "Results", parts)
     yield _Section("codes", "Codes side by side", _codes(contents))
     yield _Section("distributions", "Distributions", drawn("distribution"))
     yield _Section("timelines", "Timelines", drawn("timeline"))
@@ -258,11 +258,15 @@ def _sections(
     yield _Section("jobs", "Job files", list(_jobs(records)))
 
 
-def _record(table: Table | Streams | Inference, said: list[Line], drawn: list[str]) -> str:
+def _record(
+    table: Table | Streams | Inference, said: list[Line], drawn: list[str], folded: bool
+) -> str:
     title, *rest = said
     name = str(title).removeprefix(f"{table.file}: ")
-    parts = [f"<h3>{escape(Path(table.file).name)}</h3>", f"<p>{escape(name)}</p>"]
-    return "\n".join([*parts, *drawn, *markup.lines(rest)])
+    inside = "\n".join([f"<p>{escape(name)}</p>", *drawn, *markup.lines(rest)])
+    if folded:
+        return markup.details(Path(table.file).name, inside)
+    return f"<h3>{escape(Path(table.file).name)}</h3>\n{inside}"
 
 
 def _codes(contents: Contents) -> list[str]:
@@ -287,16 +291,31 @@ def _origin(contents: Contents, records: dict[str, Record]) -> str:
         )
         for table in contents.tables
     )
-    environments = [record.environment for record in records.values()]
-    names = [*_ENVIRONMENT, *sorted({n for e in environments for n in e if n.startswith("slurm")})]
-    pairs = []
-    for name in names:
-        values = [str(e[name]) for e in environments if str(e.get(name, ""))]
-        if values:
-            pairs.append((name.replace("_", " "), "; ".join(dict.fromkeys(values))))
-    versions = dict.fromkeys(str(r.attributes["hpcrefine_version"]) for r in records.values())
-    pairs.append(("hpcrefine", "; ".join(versions)))
-    return markup.table(Grid.of(headings, rows)) + "\n" + markup.facts(pairs)
+    environments = [_environment(record) for record in records.values()]
+    names = dict.fromkeys(name for environment in environments for name in environment)
+    first = [_fact(name, environments) for name in _MACHINE if name in names]
+    others = [_fact(name, environments) for name in names if name not in _MACHINE]
+    return "\n".join(
+        [
+            markup.table(Grid.of(headings, rows)),
+            markup.facts(first),
+            markup.details("everything known of machines and software", markup.facts(others)),
+        ]
+    )
+
+
+def _environment(record: Record) -> dict[str, str]:
+    """Return what is known of where a record was made, as text."""
+    known = record.environment | {"hpcrefine": record.attributes["hpcrefine_version"]}
+    return {name: str(value) for name, value in sorted(known.items()) if str(value)}
+
+
+def _fact(name: str, environments: Iterable[dict[str, str]]) -> tuple[str, str]:
+    """Return a name and its value, or all values there are, for people."""
+    values = list(dict.fromkeys(e[name] for e in environments if name in e))
+    if name == "memory_bytes":
+        values = [f"{int(value) / 2**30:.3g} GiB" for value in values]
+    return name.removesuffix("_bytes").replace("_", " "), "; ".join(values)
 
 
 def _methods(contents: Contents) -> Iterator[str]:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcrefine.analysis.comparison import Difference
-from hpcrefine.analysis.samples import following
-from hpcrefine.analysis.scaling import Scaling
-from hpcrefine.analysis.study import Study
+from hpcrefine.analysis.samples import TABLES, following
+from hpcrefine.analysis.scaling import Scaling, scale
+from hpcrefine.analysis.study import Study, load
 from hpcrefine.errors import InputError
 from hpcrefine.record.reader import read
 from hpcrefine.report.inference import Inference
@@ -74,6 +74,33 @@ class Drawing:
     file: str
     name: str
     figure: "Figure"
+
+
+def gather(
+    paths: Sequence[Path], tables: Sequence[Table | Streams | Inference], job: int | None = None
+) -> Contents:
+    """Gather what is to be drawn; where folders are given, the points of their studies too.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Records and study folders.
+    tables : sequence of Table, Streams or Inference
+        The table of each record.
+    job : int, optional
+        The job whose timeline is wanted.
+
+    Raises
+    ------
+    InputError
+        The points of the studies do not belong together.
+    """
+    name = ", ".join(dict.fromkeys(table.name or Path(table.file).stem for table in tables))
+    if not any(path.is_dir() for path in paths):
+        return Contents(name, tuple(tables), job=job)
+    study = load(paths, tables=TABLES)
+    scaling = scale(study) if study.scaling else None
+    return Contents(study.name, tuple(tables), study, scaling, job=job)
 
 
 def plot(contents: Contents, directory: Path) -> list[Path]:
