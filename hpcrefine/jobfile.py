@@ -9,12 +9,12 @@ key, what was found and what was expected.
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Any, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -32,10 +32,15 @@ from hpcrefine.job import (
 
 Data = dict[str, Any]
 Key = str | int
-_APPLIED = "# --set "  # before each override at the end of a job's text
+M = TypeVar("M", bound=BaseModel)
+
+#: The section that makes a job file a study file, see :mod:`hpcrefine.study`.
+SWEEP = "sweep"
+
+_SET = "# --set "  # begins a comment of a job's text as run: an override
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> AnyJob:
+def load(path: str | Path, overrides: Sequence[str] = (), swept: Sequence[str] = ()) -> AnyJob:
     """Read and validate a job file.
 
     Parameters
@@ -45,6 +50,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> AnyJob:
     overrides : sequence of str
         ``section.key=value`` each, applied in order over what the file says; the value is TOML,
         or a bare string where it does not parse as TOML.
+    swept : sequence of str
+        Likewise, by ``[sweep]``. That section itself says nothing about a single run.
 
     Returns
     -------
@@ -57,22 +64,20 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> AnyJob:
         If the file cannot be read, is not TOML, or says something a job cannot say.
     """
     path = Path(path)
-    text, data = _parse(path)
+    text, data = parse(path)
+    data.pop(SWEEP, None)
     applied = [_Override.parse(override) for override in overrides]
+    applied += [_Override.parse(override, f"[{SWEEP}]") for override in swept]
     for override in applied:
         override.apply(data)
     if isinstance(data.setdefault("job", {}), dict):
         data["job"].setdefault("name", path.stem)
-    try:
-        job: AnyJob = _model(data).model_validate(data, context={"base": path.parent})
-    except ValidationError as error:
-        message = _explain(error.errors(), path, data, applied)
-        raise InputError("\\n".join(message.splitlines())) from None
-    as_run = "\n".join([text.rstrip("\n"), *(_APPLIED + one.text for one in applied), ""])
+    job = validate(_model(data), data, path, applied)
+    as_run = "\n".join([text.rstrip("\n"), *(f"{_SET}{one.text}" for one in applied), ""])
     return job.read_from(path, as_run)
 
 
-def load_product(path: str | Path, overrides: Sequence[str] = ()) -> Job:
+def load_product(path: str | Path, overrides: Sequence[str] = (), swept: Sequence[str] = ()) -> Job:
     """Read and validate a job file of a product, see :func:`load`.
 
     Raises
@@ -80,7 +85,7 @@ def load_product(path: str | Path, overrides: Sequence[str] = ()) -> Job:
     InputError
         If it is one of another kind, too.
     """
-    job = load(path, overrides)
+    job = load(path, overrides, swept)
     if isinstance(job, InferenceJob):
         raise InputError(
             f'{job.where("job", "kind")}: found "inference", expected "matmul": only products can '
@@ -89,22 +94,62 @@ def load_product(path: str | Path, overrides: Sequence[str] = ()) -> Job:
     return job
 
 
-def reread(text: str) -> Data:
-    """Return what the text of a job that was loaded says, its overrides applied, unvalidated.
+def validate(model: type[M], data: Data, path: Path, applied: "Sequence[_Override]" = ()) -> M:
+    """Make a model of what a file says.
+
+    Parameters
+    ----------
+    model : type of BaseModel
+        With a field for each section.
+    data : dict
+        The sections.
+    path : Path
+        The file.
+    applied : sequence of _Override
+        What has been said otherwise than in the file.
 
     Raises
     ------
     InputError
-        If the text is none that :func:`load` made.
+        If the data say something that the model does not take.
     """
-    lines = text.rstrip("\n").split("\n")
-    applied = [*takewhile(lambda line: line.startswith(_APPLIED), reversed(lines))]
     try:
-        data = tomllib.loads(text)
+        return model.model_validate(data, context={"base": path.parent})
+    except ValidationError as error:
+        message = _explain(model, error.errors(), path, data, applied)
+        raise InputError("\\n".join(message.splitlines())) from None
+
+
+def without_sweep(text: str) -> tuple[Data, list[str]]:
+    """Return what a job's text says, and what was said otherwise; nothing about a sweep.
+
+    Two texts with the same are of the same job, whatever their comments.
+
+    Parameters
+    ----------
+    text : str
+        As the record has it: TOML, with a comment line for each override at its end.
+    """
+    data = tomllib.loads(text)
+    data.pop(SWEEP, None)
+    lines = text.splitlines()
+    return data, [line for line in lines if line.startswith(_SET)]
+
+
+def reread(text: str) -> Data:
+    """Return what the text of a job as run says, its overrides applied, unvalidated.
+
+    Raises
+    ------
+    InputError
+        If it is not a text that :func:`load` made.
+    """
+    try:
+        data, lines = without_sweep(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"the job's text is not valid TOML: {error}") from None
-    for line in reversed(applied):
-        _Override.parse(line.removeprefix(_APPLIED)).apply(data)
+        raise InputError(f"the text of a job is not valid TOML: {error}") from None
+    for line in lines:
+        override(data, line.removeprefix(_SET))
     return data
 
 
@@ -115,7 +160,14 @@ def _model(data: Data) -> type[AnyJob]:
     return InferenceJob if kind == "inference" else Job
 
 
-def _parse(path: Path) -> tuple[str, Data]:
+def parse(path: Path) -> tuple[str, Data]:
+    """Read a TOML file: its text, and what that says.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is not TOML.
+    """
     try:
         text = path.read_bytes().decode()
     except OSError as error:
@@ -133,16 +185,28 @@ def _parse(path: Path) -> tuple[str, Data]:
         raise InputError(f"{path}: not valid TOML: {reason}") from None
 
 
+def override(data: Data, text: str) -> None:
+    """Change what a file says by one ``section.key=value``.
+
+    Raises
+    ------
+    InputError
+        If it is none, or leads through something that is no table.
+    """
+    _Override.parse(text).apply(data)
+
+
 @dataclass(frozen=True)
 class _Override:
-    """One ``--set section.key=value``."""
+    """One ``section.key=value``, and what says it: ``--set``, or a sweep."""
 
     text: str
     keys: tuple[str, ...]
     value: object
+    origin: str
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, origin: str = "--set") -> Self:
         name, equals, raw = text.partition("=")
         keys = tuple(part.strip() for part in name.split("."))
         if not equals or len(keys) < 2 or not all(keys) or not text.isprintable():
@@ -151,7 +215,7 @@ class _Override:
             parsed = tomllib.loads(f"value = {raw}")
         except (ValueError, RecursionError):
             parsed = {"value": raw.strip()}
-        return cls(text, keys, parsed["value"])
+        return cls(text, keys, parsed["value"], origin)
 
     def apply(self, data: Data) -> None:
         table = data
@@ -160,14 +224,18 @@ class _Override:
             if not isinstance(inner, dict):
                 place = ".".join(self.keys[:depth])
                 raise InputError(
-                    f"--set {self.text}: found {place} = {_shown(inner)}, expected a table"
+                    f"{self.origin} {self.text}: found {place} = {_shown(inner)}, expected a table"
                 )
             table = inner
         table[self.keys[-1]] = self.value
 
 
 def _explain(
-    errors: Iterable[ErrorDetails], path: Path, data: Data, overrides: Sequence[_Override]
+    model: type[BaseModel],
+    errors: Iterable[ErrorDetails],
+    path: Path,
+    data: Data,
+    overrides: Sequence[_Override],
 ) -> str:
     """Put the first mistake in one line; first goes an unknown kind of job, then unknown keys.
 
@@ -186,15 +254,14 @@ def _explain(
     if context.get("found") is not None:
         value = context["found"]
     blamed = [
-        one.text
+        f"{one.origin} {one.text}"
         for one in overrides
         if all(
             theirs in str(ours).split(", ") for ours, theirs in zip(keys, one.keys, strict=False)
         )
     ]
-    where = f"{path} with --set {blamed[-1]}" if blamed else str(path)
+    where = f"{path} with {blamed[-1]}" if blamed else str(path)
     section, *rest = keys
-    model = _model(data)
     in_section = rest or section in model.model_fields or isinstance(value, dict)
     place = f"[{section}] {_dotted(rest)}".strip() if in_section else str(section)
     if error["type"] == "refusal":
@@ -246,7 +313,7 @@ def _dotted(keys: Iterable[Key]) -> str:
 
 
 def _look_up(
-    model: type[AnyJob], keys: Sequence[Key], branch: str
+    model: type[BaseModel], keys: Sequence[Key], branch: str
 ) -> tuple[FieldInfo | None, Iterable[str]]:
     """Return the field that keys lead to, None if there is none, and its known siblings."""
     known, field = model.model_fields, None
@@ -267,7 +334,7 @@ def _kinds(field: FieldInfo) -> list[Any]:
     return [kind for kind in kinds if kind is not type(None)]
 
 
-def _hint(model: type[AnyJob], keys: Sequence[Key], known: Iterable[str]) -> str:
+def _hint(model: type[BaseModel], keys: Sequence[Key], known: Iterable[str]) -> str:
     key = str(keys[-1])
     for other, kind in ((Job, "matmul"), (InferenceJob, "inference")):
         if other is not model and key in _keys(other, *keys[:-1]):
@@ -280,7 +347,7 @@ def _hint(model: type[AnyJob], keys: Sequence[Key], known: Iterable[str]) -> str
     return f"expected one of {', '.join(known)}"
 
 
-def _keys(model: type[AnyJob], *way: Key) -> set[str]:
+def _keys(model: type[BaseModel], *way: Key) -> set[str]:
     """Return the names of a model's sections, or of the keys of a section on the way there."""
     if not way:
         return set(model.model_fields)
@@ -313,18 +380,28 @@ def _expected(field: FieldInfo, problem: str) -> str:
     return span if in_range else f"{noun} {span}".strip()
 
 
+def as_toml(value: object) -> str:
+    """Write a value of a TOML file as such a file has it, in one line."""
+    if isinstance(value, str | bool):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, dict):
+        inner = (f"{_bare(key)} = {as_toml(inner)}" for key, inner in value.items())
+        return "{" + ", ".join(inner) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(as_toml, value)) + "]"
+    return str(value)
+
+
+def _bare(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else as_toml(key)
+
+
 def _shown(value: object) -> str:
     """Write a value as TOML would, cut to what fits in a message."""
     if value is _MISSING:
         text = "nothing"
-    elif isinstance(value, str | bool):
-        text = json.dumps(value, ensure_ascii=False)
-    elif isinstance(value, dict):
-        text = "{" + ", ".join(f"{key} = {_shown(inner)}" for key, inner in value.items()) + "}"
-    elif isinstance(value, list):
-        text = "[" + ", ".join(map(_shown, value)) + "]"
     elif isinstance(value, int) and value.bit_length() > 64:
         text = f"an integer of {value.bit_length()} bits"
     else:
-        text = str(value)
+        text = as_toml(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -1,6 +1,7 @@
 """The times of a study sorted into samples: one for each setting, variant, layer and rank count."""
 
-from collections.abc import Collection, Iterator
+import math
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ class Sample:
     ----------
     series : str
         Settings other than ranks and nodes, as ``"code.redundancy=1.25"``; empty if none.
+    settings : dict
+        The same, by key.
     variant : str
         ``"layered"``, ``"oneshot"``, or another label.
     layer : int
@@ -45,6 +48,7 @@ class Sample:
     """
 
     series: str
+    settings: dict[str, Any]
     variant: str
     layer: int
     ranks: int
@@ -112,14 +116,15 @@ def samples(
     """
     releases = _releases(study)
     jobs = _counted(study)
-    jobs["series"] = _series(study, jobs, [name for name in _WITHIN if name in within], without)
-    points = study.points[["ranks", "workers", "nodes"]]
-    jobs = jobs.join(points, on="point")
+    by_row = [*_settings(study, jobs, [name for name in _WITHIN if name in within], without)]
+    jobs["series"] = [*map(_label, by_row)]
+    settings = dict(zip(jobs["series"], by_row, strict=True))
+    jobs = jobs.join(study.points[["ranks", "nodes"]], on="point")
     apart = ["series", "variant", "ranks", "nodes"]
     sizes = jobs.groupby(apart, observed=True, sort=False).size()
     table = releases.merge(jobs, on=["point", "job"])
     found = [
-        _sample(key, rows, int(sizes[key[:4]]))
+        _sample(key, rows, settings[key[0]], int(sizes[key[:4]]))
         for key, rows in table.groupby([*apart, "layer"], observed=True, sort=False)
     ]
     places = {label: place for place, label in enumerate(dict.fromkeys(jobs["series"]))}
@@ -142,40 +147,35 @@ def _releases(study: Study) -> "DataFrame":
     return table[["point", "job", name, "ready"]].rename(columns={name: "layer"})
 
 
-def _series(
+def _settings(
     study: Study, jobs: "DataFrame", within: Collection[str], without: Collection[str]
-) -> list[str]:
+) -> Iterator[dict[str, Any]]:
+    """Yield the settings of each job, the same object for jobs with the same ones."""
     kept = [key for key in study.settings if key not in without]
-    of_point = {
-        point: [_setting(key, value) for key, value in zip(kept, values, strict=True)]
-        for point, values in zip(
-            study.points.index, study.points[kept].itertuples(index=False), strict=True
-        )
-    }
-    labels: dict[tuple[Any, ...], str] = {}
-    rows = zip(jobs["point"], *(jobs[name] for name in within), strict=True)
-    return [
-        labels.get(row) or labels.setdefault(row, _label(of_point[row[0]], within, row[1:]))
-        for row in rows
-    ]
+    points = study.points[kept].astype(object).to_dict("index")
+    known: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in zip(jobs["point"], *(jobs[name] for name in within), strict=True):
+        if row not in known:
+            values = points[row[0]] | dict(zip(within, row[1:], strict=True))
+            known[row] = {key: value for key, value in values.items() if not _absent(value)}
+        yield known[row]
 
 
-def _label(settings: list[str], within: Collection[str], values: tuple[Any, ...]) -> str:
-    parts = [*settings, *map(_setting, within, values)]
-    return ", ".join(part for part in parts if part)
+def _absent(value: object) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
-def _setting(key: str, value: Any) -> str:
-    absent = value is None or value == "" or (isinstance(value, float) and np.isnan(value))
-    return "" if absent else f"{key}={value}"
+def _label(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 
-def _sample(key: tuple[Any, ...], rows: "DataFrame", jobs: int) -> Sample:
+def _sample(key: tuple[Any, ...], rows: "DataFrame", settings: dict[str, Any], jobs: int) -> Sample:
     series, variant, ranks, nodes, layer = key
     there = rows[rows["ready"].notna()]
     runs = (run["ready"].to_numpy() for _, run in there.groupby("point"))
     return Sample(
         series=series,
+        settings=settings,
         variant=str(variant),
         layer=int(layer),
         ranks=int(ranks),

@@ -124,7 +124,7 @@ def scale(study: Study) -> Scaling:
             f"{study.name or 'scaling'}: found worker counts {counts} (the master does not count), "
             "expected two or more with the same settings"
         )
-    scaling, notes = _claim(study, found)
+    scaling, notes = _claim(study, groups.values())
     bases = {key: _base(group) for key, group in groups.items()}
     return Scaling(
         name=study.name,
@@ -194,32 +194,39 @@ def _models(
             yield model
 
 
-def _claim(study: Study, found: Sequence[Sample]) -> tuple[str, list[str]]:
+def _claim(study: Study, groups: Iterable[Sequence[Sample]]) -> tuple[str, list[str]]:
     """Return which scaling it is, and what is to be said about that."""
-    work = np.array([sample.work for sample in found])
-    share = work / [sample.workers for sample in found]
-    strong, weak = np.ptp(work) == 0, np.ptp(share) <= _EVEN * share.max()
+    work = [np.array([[s.work, s.work / s.workers] for s in group]) for group in groups]
+    spreads = np.array([np.ptp(values, 0) / values.max(0).clip(1) for values in work])
+    strong, weak = spreads.max(axis=0) <= (0, _EVEN)
+    kind = study.scaling or ("strong" if strong else "weak")
+    if study.scaling == "" and not (strong or weak):
+        raise InputError(
+            f"{study.name or 'scaling'}: found jobs of "
+            f"{_range(work, 0)} multiply-adds, {_range(work, 1)} per worker, expected as many at "
+            "all worker counts (strong scaling), or as many per worker (weak scaling)"
+        )
     if study.scaling == "":
-        if not strong and not weak:
-            raise InputError(
-                f"{study.name or 'scaling'}: found jobs of {work.min():.4g} to {work.max():.4g} "
-                "multiply-adds, expected as many in all (strong scaling), or as many per worker "
-                "(weak scaling)"
-            )
-        kept = "multiply-adds of a job are the same" if strong else "multiply-adds per worker are"
-        kind = "strong" if strong else "weak"
-        return kind, [f"note: taken for {kind} scaling, as the {kept} at all worker counts"]
-    if study.scaling == "strong" and not strong:
-        return "strong", [
-            f"warning: strong scaling, but jobs have from {work.min():.4g} to {work.max():.4g} "
-            "multiply-adds"
+        kept = "a job" if strong else "a job per worker"
+        return kind, [
+            f"note: taken for {kind} scaling: all worker counts have as many "
+            f"multiply-adds of {kept}"
         ]
-    if study.scaling == "weak" and not weak:
-        return "weak", [
-            f"warning: weak scaling, but jobs have from {share.min():.4g} to {share.max():.4g} "
-            "multiply-adds per worker"
+    if kind == "strong" and not strong:
+        return kind, [f"warning: strong scaling, but jobs of {_range(work, 0)} multiply-adds"]
+    if kind == "weak" and not weak:
+        return kind, [
+            f"warning: weak scaling, but jobs of {_range(work, 1)} multiply-adds per worker"
         ]
-    return study.scaling, []
+    return kind, []
+
+
+def _range(work: Sequence[NDArray[np.float64]], column: int) -> str:
+    """Say the widest range of a column of the groups' work."""
+    values = max(
+        (group[:, column] for group in work), key=lambda one: np.ptp(one) / max(one.max(), 1)
+    )
+    return f"{values.min():.4g} to {values.max():.4g}"
 
 
 def _notes(study: Study, found: Sequence[Sample]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Words that read records: ``report``."""
+"""Words that read records: ``report``, ``export``."""
 
 import argparse
 from pathlib import Path
@@ -33,6 +33,17 @@ def add(words: "Words") -> None:
         "--split", action="store_true", help="say how the load split followed the workers"
     )
     report.set_defaults(call=_report)
+    export = words.add_parser("export", help="write records and studies for other programs")
+    export.add_argument("sources", nargs="+", type=Path, metavar="FILE|FOLDER")
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    export.add_argument(
+        "--format",
+        choices=("csv", "json", "parquet", "extrap"),
+        required=True,
+        help="a file per table (csv, parquet), one document, or what Extra-P reads",
+    )
+    export.add_argument("--force", action="store_true", help="replace files that are there")
+    export.set_defaults(call=_export)
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -51,4 +62,12 @@ def _report(options: argparse.Namespace) -> int:
         job=options.job,
     )
     print(shown, end="")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from hpcrefine.analysis.export import export
+
+    for path in export(options.sources, options.output, options.format, force=options.force):
+        print(f"wrote {path}")
     return 0

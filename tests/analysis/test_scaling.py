@@ -88,8 +88,7 @@ def test_lone_records_scale_too(record, steady):
     scaling = scale(load(paths))
     assert [row.efficiency for row in scaling.rows] == pytest.approx([1, 1])
     assert scaling.notes == (
-        "note: taken for strong scaling, as the multiply-adds of a job are the same at all worker "
-        "counts",
+        "note: taken for strong scaling: all worker counts have as many multiply-adds of a job",
     )
 
 
@@ -111,7 +110,7 @@ def test_what_is_unsound_is_said(make_study, steady):
     scaling = scale(study)
     said = "\n".join(scaling.notes)
     for line in [
-        "warning: strong scaling, but jobs have from 1.966e+05 to ",
+        "warning: strong scaling, but jobs of 1.966e+05 to ",
         "note: runs with the same settings are taken together",
         "warning: WRONG results, their times mean nothing: layered 0, 4 workers",
         "95 % interval: layered 0, 1 workers",
@@ -134,6 +133,18 @@ def test_one_worker_count_is_no_scaling(record, steady):
     path = record("a.h5", {"layered": steady(1.0)}, workers=1)
     with pytest.raises(InputError, match=r"found worker counts 1 .*, expected two or more"):
         scale(load(path))
+
+
+def test_sizes_may_be_swept_beside_the_workers(make_study, steady):
+    points = [
+        (w, {"size": n}, {"layered": steady(n / w)}, {"n": n}) for n in (64, 128) for w in (1, 2)
+    ]
+    scaling = scale(load(make_study(points, scaling="")))
+    assert scaling.scaling == "strong"
+    assert [(row.series, row.efficiency) for row in scaling.rows] == [
+        *([("size=64", 1)] * 2),
+        *([("size=128", 1)] * 2),
+    ]
 
 
 def test_neither_strong_nor_weak(record, steady):
