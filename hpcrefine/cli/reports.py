@@ -15,6 +15,13 @@ def add(words: "Words") -> None:
     report.add_argument("--json", action="store_true", help="print JSON instead")
     report.add_argument("--csv", type=Path, metavar="DIR", help="write a CSV file per table too")
     report.add_argument("--plot", type=Path, metavar="DIR", help="draw figures too, PNG and SVG")
+    report.add_argument(
+        "--html", type=Path, metavar="FILE", help="write a page with tables and figures too"
+    )
+    report.add_argument("--force", action="store_true", help="let --html replace FILE")
+    report.add_argument(
+        "--job", type=int, metavar="N", help="draw the timeline of this job, not of the median one"
+    )
     tables = report.add_mutually_exclusive_group()
     tables.add_argument(
         "--phases", action="store_true", help="say where the time of each resolution went"
@@ -63,6 +70,9 @@ def _report(options: argparse.Namespace) -> int:
         split=options.split,
         scaling=options.scaling,
         against=options.against,
+        html=options.html,
+        force=options.force,
+        job=options.job,
     )
     print(shown, end="")
     return 0

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,11 @@ def curves(table: Table) -> list[Curve]:
         dots = np.stack([layers[name][few] for name in ("ready", "error_measured")])
         found.append(Curve(variant, mine, oneshot, dots))
     return found
+
+
+def named(curve: Curve, name: str) -> Curve:
+    """Return the same curve under another name."""
+    return replace(curve, name=name)
 
 
 def anytime(table: Table) -> Figure:

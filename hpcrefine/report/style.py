@@ -1,5 +1,6 @@
 """How figures look: colours that everyone can tell apart, legends beside the data, files."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,11 @@ def save(figure: Figure, directory: Path, name: str) -> list[Path]:
     except OSError as error:
         raise InputError(f"{directory}: cannot write figures: {error}") from error
     return targets
+
+
+def as_svg(figure: Figure) -> bytes:
+    """Return a figure as SVG."""
+    out = io.BytesIO()
+    with matplotlib.rc_context(_SETTINGS):
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()

@@ -1,7 +1,8 @@
 """The timeline of one job: what each worker did when, and what became of it."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ COLUMNS = {
     "events": ("time", "rank", "kind", "detail"),
 }
 _MOST_WORKERS = 48  # that are drawn, of more evenly spread ones
-_FINEST = 1 / 1500  # of the time axis: bars closer to each other become one
+_MOST_BARS = 1500
+_FINEST = 1 / 2000  # of the time axis: where there are more, bars this close become one
 _BAR = 0.72  # of the height of a worker's row
 _ROOM = 7  # workers that are given room for at least
 # Computed for nothing: paler, with stripes; what was called off is no bar, for it has no result.
@@ -186,37 +188,55 @@ def _shown(tasks: NDArray[np.void]) -> tuple[list[int], int]:
     return every[places].tolist(), len(every)
 
 
-def merge(found: Iterator[Bar], gap: float) -> Iterator[Bar]:
-    """Make bars one that differ in nothing and are no further than `gap` seconds from each other.
+def few(found: list[Bar], gap: float, most: int = _MOST_BARS) -> list[Bar]:
+    """Make bars one that differ in nothing and are close to each other, until they are few enough.
 
-    Bars wider than that stay themselves.
+    Parameters
+    ----------
+    found : list of Bar
+        By workers and time.
+    gap : float
+        Seconds between, and length of, bars that may be made one; doubled until there are no more
+        than `most`, or none are left that could be made one.
+    most : int
+        How many are few.
     """
-    open_bar: Bar | None = None
+    alike = sum(_key(a) != _key(b) for a, b in itertools.pairwise(found)) + 1
+    while len(found) > max(most, alike):
+        found, gap = list(_merge(found, gap)), 2 * gap
+    return found
+
+
+def _merge(found: Iterable[Bar], gap: float) -> Iterator[Bar]:
+    last: Bar | None = None
     for bar in found:
-        if open_bar is not None:
-            alike = (bar.worker, bar.layer, bar.status) == (
-                *(open_bar.worker, open_bar.layer, open_bar.status),
-            )
-            if alike and bar.start - open_bar.end < gap and bar.end - bar.start < gap:
-                open_bar = Bar(bar.worker, bar.layer, bar.status, open_bar.start, bar.end)
-                continue
-            yield open_bar
-        open_bar = bar
-    if open_bar is not None:
-        yield open_bar
+        near = last is not None and bar.start - last.end < gap and bar.end - bar.start < gap
+        if last is not None and near and _key(last) == _key(bar):
+            last = replace(last, end=bar.end)
+            continue
+        if last is not None:
+            yield last
+        last = bar
+    if last is not None:
+        yield last
+
+
+def _key(bar: Bar) -> tuple[int, int, str]:
+    return bar.worker, bar.layer, bar.status
 
 
 def _bars(
     axes: Axes, tasks: NDArray[np.void], workers: list[int], scale: float, last: float
 ) -> None:
-    for bar in merge(bars(tasks), last * _FINEST):
-        place = workers.index(bar.worker)
+    shown = few(list(bars(tasks)), last * _FINEST)
+    for key, alike in itertools.groupby(sorted(shown, key=_key), _key):
+        worker, layer, status = key
         axes.broken_barh(
-            [(scale * bar.start, scale * (bar.end - bar.start))],
-            (place - _BAR / 2, _BAR),
-            facecolor=COLOURS[bar.layer % len(COLOURS)],
+            [(scale * bar.start, scale * (bar.end - bar.start)) for bar in alike],
+            (workers.index(worker) - _BAR / 2, _BAR),
+            facecolor=COLOURS[layer % len(COLOURS)],
             zorder=2,
-            **_LOOKS[bar.status],
+            **_LOOKS[status],
         )
 
 
