@@ -19,6 +19,7 @@ from hpcrefine.report.writing import Grid, Line, clock, count
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _HEAD = "warning: "
+_LONG = 240  # characters of a warning
 _FEW = 4  # records whose figures are shown, of a study evenly spread ones
 _MACHINE = ("host", "cpu", "cores", "memory_bytes", "kernel", "threads", "mpi", "git_commit")
 _CAPTIONS = {
@@ -214,11 +215,19 @@ def _warnings(contents: Contents, said: dict[str, list[Line]]) -> Iterator[str]:
         head = f"{Path(file).name}: " if several else ""
         found += [head + line for line in _warned(lines)]
     if found:
-        listed = "\n".join(f"<li>{escape(line)}</li>" for line in dict.fromkeys(found))
+        short = dict.fromkeys(map(_shorten, found))
+        listed = "\n".join(f"<li>{escape(line)}</li>" for line in short)
         yield (
             '<section class="warnings" aria-labelledby="warnings-title">\n'
             f'<h2 id="warnings-title">Warnings</h2>\n<ul>\n{listed}\n</ul></section>'
         )
+
+
+def _shorten(line: str) -> str:
+    """Cut a warning that stands in full length further down."""
+    if len(line) <= _LONG:
+        return line
+    return line[:_LONG].rpartition(", ")[0] + ", ... (all of them below)"
 
 
 def _warned(said: Iterable[Line]) -> list[str]:
