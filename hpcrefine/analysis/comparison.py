@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpcrefine.analysis.samples import Sample, pairs, samples, varied
+from hpcrefine.analysis.soundness import surroundings_apart
 from hpcrefine.analysis.statistics import Summary, holm, mann_whitney, ratio_of_medians
 from hpcrefine.analysis.study import Study
 from hpcrefine.errors import InputError
@@ -51,6 +52,37 @@ class Difference:
     verdict: str
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """All differences between two studies, with what is to be known of both.
+
+    Attributes
+    ----------
+    base, new : str
+        What the studies are called.
+    rows : tuple of Difference
+        See :func:`compare`.
+    notes : tuple of str
+        Lines ``"warning: ..."`` for people.
+    """
+
+    base: str
+    new: str
+    rows: tuple[Difference, ...]
+    notes: tuple[str, ...]
+
+
+def contrast(base: Study, new: Study) -> Comparison:
+    """Compare the times of two studies, and say what else differs; see :func:`compare`."""
+    notes = [
+        *surroundings_apart(base.environment, new.environment),
+        *(f"base: {line}" for line in (*base.warnings, *base.missing)),
+        *(f"new: {line}" for line in (*new.warnings, *new.missing)),
+    ]
+    warnings = tuple(f"warning: {line}" for line in notes)
+    return Comparison(base.title, new.title, compare(base, new), warnings)
+
+
 def compare(base: Study, new: Study) -> tuple[Difference, ...]:
     """Compare the times of two studies, point by point, matched by settings and ranks.
 
@@ -73,7 +105,7 @@ def compare(base: Study, new: Study) -> tuple[Difference, ...]:
     partners = [*pairs(samples(base, within), samples(new, within))]
     if not any(one and other for one, other in partners):
         raise InputError(
-            f"{_name(new)} against {_name(base)}: found no two points with the same settings and "
+            f"{new.title} against {base.title}: found no two points with the same settings and "
             "ranks, expected some"
         )
     chances = [
@@ -115,7 +147,3 @@ def _verdict(base: int, new: int, ratio: float, significant: bool) -> str:
     if not significant:
         return "no difference found"
     return "faster" if ratio < 1 else "slower" if ratio > 1 else "other distribution"
-
-
-def _name(study: Study) -> str:
-    return study.name or str(study.points["file"].iloc[0])

@@ -16,13 +16,14 @@ from hpcrefine.errors import InputError
 from hpcrefine.record import schema
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 FORMATS = ("csv", "json", "parquet", "extrap")
 #: Names of the single files that JSON and Extra-P's JSON go to.
 DOCUMENT, EXTRAP = "tables.json", "extrap.json"
 # Units of columns that are not the schema's.
 _UNITS = {"memory_bytes": "B"}
+_INFINITE = (math.inf, -math.inf)
 
 
 def export(paths: Sequence[Path], directory: Path, form: str, *, force: bool = False) -> list[Path]:
@@ -187,10 +188,13 @@ def _text(value: object) -> str | None:
 
 def _rows(frame: "DataFrame") -> Iterator[dict[str, Any]]:
     frame = frame if "point" in frame.columns else frame.reset_index()
-    columns = [frame[column].astype(object).tolist() for column in frame.columns]
-    for row in zip(*columns, strict=True):
-        yield {name: _finite(value) for name, value in zip(frame.columns, row, strict=True)}
+    names = [*frame.columns]
+    for row in zip(*(_finite(frame[name]) for name in names), strict=True):
+        yield dict(zip(names, row, strict=True))
 
 
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _finite(column: "Series[Any]") -> list[Any]:
+    values: list[Any] = column.astype(object).tolist()
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biu":
+        return values
+    return [None if value != value or value in _INFINITE else value for value in values]

@@ -107,7 +107,7 @@ def samples(
     Returns
     -------
     list of Sample
-        By series and variant as they come, then by layer, workers and nodes.
+        By series and variant as they come, one-shot last, then by layer, workers and nodes.
 
     Raises
     ------
@@ -129,6 +129,7 @@ def samples(
     ]
     places = {label: place for place, label in enumerate(dict.fromkeys(jobs["series"]))}
     variants = {label: place for place, label in enumerate(dict.fromkeys(jobs["variant"]))}
+    variants["oneshot"] = len(variants)  # what the others are compared with comes last
     return sorted(
         found, key=lambda s: (places[s.series], variants[s.variant], s.layer, s.workers, s.nodes)
     )

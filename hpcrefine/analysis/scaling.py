@@ -6,8 +6,9 @@ the base p0 has the fewest workers. It is named with its absolute time: rule 1 o
 "Scientific Benchmarking of Parallel Computing Systems", SC'15.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,10 @@ from hpcrefine.errors import InputError
 
 #: Spread of the operations per worker, over the largest, that is still weak scaling.
 _EVEN = 0.10
+_SHOWN = 6  # base cases in a line
+
+#: Samples by series, variant and layer, those with the fewest workers first.
+Groups: TypeAlias = dict[tuple[str, str, int], list[Sample]]
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class Scaling:
     name : str
         Of the study.
     scaling : str
-        ``"strong"`` or ``"weak"``.
+        ``"strong"`` or ``"weak"``; empty in a table without.
     rows : tuple of ScalingRow
         By series, variant and layer, with the fewest workers first.
     base : str
@@ -87,6 +92,8 @@ class Scaling:
         One per series, variant and layer with three worker counts or more.
     notes : tuple of str
         Lines ``"note: ..."`` and ``"warning: ..."`` for people, those of the study included.
+    points : tuple of str
+        A line for each point: what has become of it.
     """
 
     name: str
@@ -95,6 +102,7 @@ class Scaling:
     base: str
     models: tuple[Model, ...]
     notes: tuple[str, ...]
+    points: tuple[str, ...] = ()
 
 
 def scale(study: Study) -> Scaling:
@@ -113,29 +121,63 @@ def scale(study: Study) -> Scaling:
     InputError
         There are fewer than two worker counts, or the shapes are those of neither scaling.
     """
-    sorted_out = samples(study, varied(study), following(study))
-    found = [sample for sample in sorted_out if sample.workers > 0]
-    groups: dict[tuple[str, str, int], list[Sample]] = {}
-    for sample in found:
-        groups.setdefault((sample.series, sample.variant, sample.layer), []).append(sample)
-    if all(len({sample.workers for sample in group}) < 2 for group in groups.values()):
-        counts = ", ".join(map(str, sorted({sample.workers for sample in found}))) or "none"
+    groups = _groups(study)
+    if not _grows(groups):
+        found = sorted({sample.workers for group in groups.values() for sample in group})
         raise InputError(
-            f"{study.name or 'scaling'}: found worker counts {counts} (the master does not count), "
-            "expected two or more with the same settings"
+            f"{study.title}: found worker counts {', '.join(map(str, found))} (the master does not "
+            "count), expected two or more with the same settings"
         )
     scaling, notes = _claim(study, groups.values())
     bases = {key: _base(group) for key, group in groups.items()}
     return Scaling(
-        name=study.name,
+        name=study.title,
         scaling=scaling,
         rows=tuple(
             _row(sample, bases[key], scaling) for key, group in groups.items() for sample in group
         ),
         base=_bases(bases.values()),
         models=tuple(_models(groups, scaling)),
-        notes=(*notes, *_notes(study, found)),
+        notes=(*notes, *_notes(study, groups)),
+        points=tuple(_points(study)),
     )
+
+
+def tabulate(study: Study) -> Scaling:
+    """Scale a study; if its workers do not vary, give its times alone, each its own base."""
+    groups = _groups(study)
+    if _grows(groups):
+        return scale(study)
+    return Scaling(
+        name=study.title,
+        scaling="",
+        rows=tuple(_row(sample, sample, "") for group in groups.values() for sample in group),
+        base="",
+        models=(),
+        notes=tuple(_notes(study, groups)),
+        points=tuple(_points(study)),
+    )
+
+
+def _groups(study: Study) -> Groups:
+    groups: Groups = {}
+    for sample in samples(study, varied(study), following(study)):
+        if sample.workers > 0:
+            key = (sample.series, sample.variant, sample.layer)
+            groups.setdefault(key, []).append(sample)
+    return groups
+
+
+def _grows(groups: Groups) -> bool:
+    return any(len({sample.workers for sample in group}) > 1 for group in groups.values())
+
+
+def _points(study: Study) -> Iterator[str]:
+    for point in study.points.itertuples():
+        missing = [line for line in study.missing if line.startswith(f"{point.name}: ")]
+        running = "" if point.complete else ", interrupted or still running"
+        state = missing[0] if missing else f"{point.name}: {point.jobs} jobs{running}"
+        yield f"{point.Index}: {state}"
 
 
 def _base(group: Sequence[Sample]) -> Sample:
@@ -174,16 +216,20 @@ def _bases(bases: Iterable[Sample]) -> str:
     for base in bases:
         times = f"{base.label} {np.median(base.times):.4g} s" if len(base.times) else base.label
         by_size.setdefault((base.workers, base.ranks), []).append(times)
-    return "; ".join(
-        f"{workers} worker{'s' * (workers > 1)} ({ranks} ranks, the master does not count): "
-        + ", ".join(labels)
-        for (workers, ranks), labels in by_size.items()
-    )
+    return "; ".join(_base_text(*size, labels) for size, labels in by_size.items())
 
 
-def _models(
-    groups: Mapping[tuple[str, str, int], Sequence[Sample]], scaling: str
-) -> Iterator[Model]:
+def _base_text(workers: int, ranks: int, labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
+    counted = f"{_counted(workers)} ({ranks} ranks, the master does not count)"
+    return f"{counted}: {', '.join(labels[:_SHOWN])}{more}"
+
+
+def _counted(workers: int) -> str:
+    return f"{workers} worker" + "s" * (workers > 1)
+
+
+def _models(groups: Groups, scaling: str) -> Iterator[Model]:
     for (series, variant, layer), group in groups.items():
         times: dict[int, NDArray[np.float64]] = {}
         for sample in group:
@@ -202,7 +248,7 @@ def _claim(study: Study, groups: Iterable[Sequence[Sample]]) -> tuple[str, list[
     kind = study.scaling or ("strong" if strong else "weak")
     if study.scaling == "" and not (strong or weak):
         raise InputError(
-            f"{study.name or 'scaling'}: found jobs of "
+            f"{study.title}: found jobs of "
             f"{_range(work, 0)} multiply-adds, {_range(work, 1)} per worker, expected as many at "
             "all worker counts (strong scaling), or as many per worker (weak scaling)"
         )
@@ -229,11 +275,14 @@ def _range(work: Sequence[NDArray[np.float64]], column: int) -> str:
     return f"{values.min():.4g} to {values.max():.4g}"
 
 
-def _notes(study: Study, found: Sequence[Sample]) -> Iterator[str]:
+def _notes(study: Study, groups: Groups) -> Iterator[str]:
+    found = [sample for group in groups.values() for sample in group]
     yield from (f"note: {key} follows the workers" for key in following(study))
+    if len(study.upgrades) and any(sample.variant == "oneshot" for sample in found):
+        yield "note: one-shot of inference takes all cores of rank 0's node, whatever the workers"
     if any(len(sample.runs) > 1 for sample in found):
         yield "note: runs with the same settings are taken together"
-    labels = {f"{s.label}, {s.workers} workers": s for s in found}
+    labels = {f"{s.label} on {_counted(s.workers)}": s for s in found}
     findings = [
         (label, finding)
         for label, sample in labels.items()

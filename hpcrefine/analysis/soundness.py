@@ -2,12 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hpcrefine.analysis.sources import Source
 from hpcrefine.record.reader import Record
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 #: Attributes that should be the same for all points.
 COMPARED = (
@@ -39,6 +42,19 @@ def warnings_of(sources: Sequence[Source]) -> Iterator[str]:
     wrong = (source.name for source in there if _any(source, "verdict", "wrong"))
     yield from _about("WRONG results, their times mean nothing", wrong)
     yield from _about("jobs were lost", (s.name for s in there if _any(s, "status", "lost")))
+
+
+def surroundings_apart(base: "DataFrame", new: "DataFrame") -> Iterator[str]:
+    """Yield a line for each attribute of which two studies have no value in common."""
+    for attribute in COMPARED:
+        values = [
+            [_cut(str(value)) for value in frame[attribute].dropna().unique()]
+            for frame in (base, new)
+            if attribute in frame
+        ]
+        if len(values) == 2 and not set(values[0]) & set(values[1]):
+            before, after = (", ".join(known[:_SHOWN]) + _more(len(known)) for known in values)
+            yield f"{attribute} differs: {before} in base, {after} in new"
 
 
 def _differences(attribute: str, sources: Iterable[Source]) -> Iterator[str]:

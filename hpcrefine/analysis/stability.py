@@ -16,6 +16,7 @@ OUTLIERS = 0.10
 #: Change of the median from a run's first half to its second that counts as a drift.
 DRIFT = 0.05
 _SURE = 0.01  # chance of taking noise for a drift: there are many rows in a report
+_SHOWN = 8  # labels of a finding
 FEW = f"fewer than {SMALLEST} times, no 95 % interval"
 WIDE = f"unstable, interval wider than {UNSTABLE:.0%} of the median"
 SCATTERED = f"unstable, more than {OUTLIERS:.0%} of the times are outliers"
@@ -61,7 +62,7 @@ def apart(runs: Sequence[NDArray[np.float64]]) -> str:
 
 
 def together(findings: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Yield a warning for each finding with all labels that it is true of.
+    """Yield a line for each finding with the labels that it is true of, many cut short.
 
     Parameters
     ----------
@@ -73,4 +74,5 @@ def together(findings: Iterable[tuple[str, str]]) -> Iterator[str]:
         if finding:
             labels.setdefault(finding, {})[label] = None
     for finding, those in labels.items():
-        yield f"{finding}: {', '.join(those)}"
+        more = f" and {len(those) - _SHOWN} more" if len(those) > _SHOWN else ""
+        yield f"{finding}: {', '.join([*those][:_SHOWN])}{more}"

@@ -62,6 +62,14 @@ class Study:
     warnings: tuple[str, ...]
     missing: tuple[str, ...]
 
+    @property
+    def title(self) -> str:
+        """What it is called: its name, or its files for want of one."""
+        files = [*self.points["file"]]
+        return self.name or (
+            files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
+        )
+
 
 def load(paths: Sequence[Path] | Path, *, tables: Collection[str] | None = None) -> Study:
     """Load records and study folders, in any mixture.

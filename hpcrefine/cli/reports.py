@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 def add(words: "Words") -> None:
     """Add the words to the command line."""
-    report = words.add_parser("report", help="print tables of records")
-    report.add_argument("records", nargs="+", type=Path, metavar="FILE")
+    report = words.add_parser("report", help="print tables of records and studies")
+    report.add_argument("records", nargs="+", type=Path, metavar="FILE|FOLDER")
     report.add_argument("--json", action="store_true", help="print JSON instead")
     report.add_argument("--csv", type=Path, metavar="DIR", help="write a CSV file per table too")
     report.add_argument("--plot", type=Path, metavar="DIR", help="draw figures too, PNG and SVG")
@@ -31,6 +31,17 @@ def add(words: "Words") -> None:
     )
     tables.add_argument(
         "--split", action="store_true", help="say how the load split followed the workers"
+    )
+    tables.add_argument(
+        "--scaling", action="store_true", help="say how times scale over all that is given"
+    )
+    tables.add_argument(
+        "--against",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE|FOLDER",
+        help="compare with these; may be repeated",
     )
     report.set_defaults(call=_report)
     export = words.add_parser("export", help="write records and studies for other programs")
@@ -60,6 +71,8 @@ def _report(options: argparse.Namespace) -> int:
         html=options.html,
         force=options.force,
         job=options.job,
+        scaling=options.scaling,
+        against=options.against,
     )
     print(shown, end="")
     return 0

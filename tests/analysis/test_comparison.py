@@ -8,9 +8,10 @@ import pytest
 from hpcrefine.analysis.comparison import compare
 from hpcrefine.analysis.study import load
 from hpcrefine.errors import InputError
+from tests.studies import steady
 
 
-def test_a_study_has_no_difference_from_itself(make_study, steady):
+def test_a_study_has_no_difference_from_itself(make_study):
     points = [(w, {}, {"layered": steady(1 / w), "oneshot": steady(2 / w)}) for w in (1, 2)]
     study = load(make_study(points))
     found = compare(study, study)
@@ -23,7 +24,7 @@ def test_a_study_has_no_difference_from_itself(make_study, steady):
         assert row.verdict == "no difference found"
 
 
-def test_differences_are_found_and_partners_matched(make_study, steady):
+def test_differences_are_found_and_partners_matched(make_study):
     before = [
         (1, {"code.redundancy": 1.0}, {"layered": np.stack([steady(1.0), steady(2.0)], 1)}),
         (1, {"code.redundancy": 1.5}, {"layered": steady(1.0)}),

@@ -16,10 +16,11 @@ from hpcrefine.cli import main
 from hpcrefine.errors import InputError
 from hpcrefine.record import schema
 from hpcrefine.record.reader import read
+from tests.studies import steady
 
 
 @pytest.fixture
-def folder(make_study, steady):
+def folder(make_study):
     return make_study(
         [
             (w, {"code.scheme": scheme, "size": [8, w]}, {"layered": steady(1 / w)})
@@ -79,7 +80,7 @@ def test_files_are_replaced_by_force_alone(folder, tmp_path, capsys):
         export([folder], tmp_path / "file" / "x", "csv")
 
 
-def test_extrap_input_has_workers_and_swept_numbers_as_parameters(make_study, steady, tmp_path):
+def test_extrap_input_has_workers_and_swept_numbers_as_parameters(make_study, tmp_path):
     points = [
         (w, {"code.scheme": scheme, "code.redundancy": r}, {"layered": steady(r / w)})
         for scheme in ("mds", "lt")
@@ -100,7 +101,7 @@ def test_extrap_input_has_workers_and_swept_numbers_as_parameters(make_study, st
 @pytest.mark.skipif(
     "HPCREFINE_EXTRAP" not in os.environ, reason="HPCREFINE_EXTRAP names no command of Extra-P"
 )
-def test_extra_p_finds_the_law_in_our_file(make_study, steady, tmp_path):
+def test_extra_p_finds_the_law_in_our_file(make_study, tmp_path):
     points = [(w, {}, {"layered": steady(1 + 0.5 * w)}) for w in (1, 2, 4, 8, 16, 32)]
     (target,) = export([make_study(points)], tmp_path / "out", "extrap")
     command = [os.environ["HPCREFINE_EXTRAP"], "--json", "--print", "all", "--disable-progress"]

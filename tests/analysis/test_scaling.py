@@ -9,9 +9,10 @@ import pytest
 from hpcrefine.analysis.scaling import scale
 from hpcrefine.analysis.study import load
 from hpcrefine.errors import InputError
+from tests.studies import steady
 
 
-def test_strong_scaling_by_hand(make_study, steady):
+def test_strong_scaling_by_hand(make_study):
     folder = make_study(
         [
             (w, {}, {"layered": np.stack([steady(t), steady(2 * t)], 1), "oneshot": steady(3 * t)})
@@ -46,7 +47,7 @@ def test_strong_scaling_by_hand(make_study, steady):
     assert scaling.notes == ()
 
 
-def test_weak_scaling_by_hand(make_study, steady):
+def test_weak_scaling_by_hand(make_study):
     points = [
         (w, {"matrix.n": 64 * w}, {"layered": steady(t)}, {"n": 64 * w})
         for w, t in [(1, 1.0), (2, 1.25), (4, 2.0)]
@@ -63,7 +64,7 @@ def test_weak_scaling_by_hand(make_study, steady):
         assert taken == (claim == "")
 
 
-def test_each_setting_has_its_own_base(make_study, steady):
+def test_each_setting_has_its_own_base(make_study):
     points = [
         (w, {"code.scheme": scheme, "code.redundancy": r}, {"layered": steady(t / w)})
         for scheme, r, t in [("mds", 1.5, 2.0), ("lt", None, 3.0)]
@@ -80,7 +81,7 @@ def test_each_setting_has_its_own_base(make_study, steady):
     assert scaling.models == ()  # two worker counts are too few
 
 
-def test_lone_records_scale_too(record, steady):
+def test_lone_records_scale_too(record):
     paths = [
         record(f"{w}.h5", {"layered": steady(1 / w)}, workers=w, text="[job]\n# more\n")
         for w in (3, 1)
@@ -92,7 +93,7 @@ def test_lone_records_scale_too(record, steady):
     )
 
 
-def test_what_is_unsound_is_said(make_study, steady):
+def test_what_is_unsound_is_said(make_study):
     drifting = np.concatenate([np.linspace(0.6, 0.61, 10), np.linspace(0.5, 0.51, 10)])
     outliers = np.concatenate([np.full(20, 0.2), np.full(4, 0.9)])
     study = load(
@@ -112,11 +113,11 @@ def test_what_is_unsound_is_said(make_study, steady):
     for line in [
         "warning: strong scaling, but jobs of 1.966e+05 to ",
         "note: runs with the same settings are taken together",
-        "warning: WRONG results, their times mean nothing: layered 0, 4 workers",
-        "95 % interval: layered 0, 1 workers",
-        "outliers: layered 0, 4 workers",
-        "(warm-up too short?): layered 0, 2 workers",
-        "more than 5% apart: layered 0, 2 workers",
+        "warning: WRONG results, their times mean nothing: layered 0 on 4 workers",
+        "95 % interval: layered 0 on 1 worker",
+        "outliers: layered 0 on 4 workers",
+        "(warm-up too short?): layered 0 on 2 workers",
+        "more than 5% apart: layered 0 on 2 workers",
         "warning: WRONG results, their times mean nothing: ranks=5",
         "warning: missing point: ranks=17: no record yet",
     ]:
@@ -129,13 +130,13 @@ def test_what_is_unsound_is_said(make_study, steady):
     assert math.isnan(second.efficiency_low)  # three times at the base
 
 
-def test_one_worker_count_is_no_scaling(record, steady):
+def test_one_worker_count_is_no_scaling(record):
     path = record("a.h5", {"layered": steady(1.0)}, workers=1)
     with pytest.raises(InputError, match=r"found worker counts 1 .*, expected two or more"):
         scale(load(path))
 
 
-def test_sizes_may_be_swept_beside_the_workers(make_study, steady):
+def test_sizes_may_be_swept_beside_the_workers(make_study):
     points = [
         (w, {"size": n}, {"layered": steady(n / w)}, {"n": n}) for n in (64, 128) for w in (1, 2)
     ]
@@ -147,11 +148,30 @@ def test_sizes_may_be_swept_beside_the_workers(make_study, steady):
     ]
 
 
-def test_neither_strong_nor_weak(record, steady):
+def test_upgrades_of_inference_scale_likewise(make_study):
+    times = {"adaptive": np.stack([steady(1.0), steady(2.0)], 1), "oneshot": steady(3.0)}
+    points = [
+        (w, {}, {name: values / w for name, values in times.items()}, {"inference": True})
+        for w in (1, 2)
+    ]
+    scaling = scale(load(make_study(points), tables=["upgrades"]))
+    assert [(row.variant, row.layer, row.workers, row.speedup) for row in scaling.rows] == [
+        *(("adaptive", 0, 1, 1), ("adaptive", 0, 2, 2)),
+        *(("adaptive", 1, 1, 1), ("adaptive", 1, 2, 2)),
+        *(("oneshot", 0, 1, 1), ("oneshot", 0, 2, 2)),
+    ]
+    assert scaling.notes == (
+        "note: one-shot of inference takes all cores of rank 0's node, whatever the workers",
+    )
+
+
+def test_neither_strong_nor_weak(record):
     paths = [
         record(f"{w}.h5", {"layered": steady(1.0)}, workers=w, n=n) for w, n in [(1, 64), (2, 90)]
     ]
-    with pytest.raises(InputError, match=r"scaling: found jobs of 1.966e\+05 to 2.765e\+05"):
+    with pytest.raises(
+        InputError, match=r"1.h5 and 1 more: found jobs of 1.966e\+05 to 2.765e\+05"
+    ):
         scale(load(paths))
 
 

@@ -10,11 +10,12 @@ import hpcrefine
 from hpcrefine.analysis.study import load
 from hpcrefine.errors import InputError
 from hpcrefine.record import schema
+from tests.studies import steady
 
 ONE = {"layered": [[0.1, 0.2]] * 6}
 
 
-def test_a_folder_and_a_record_are_one_study(make_study, record, steady):
+def test_a_folder_and_a_record_are_one_study(make_study, record):
     folder = make_study(
         [
             (1, {"code.redundancy": 1.0}, {"layered": steady(1.0)}),
