@@ -68,11 +68,11 @@ def _report(options: argparse.Namespace) -> int:
         phases=options.phases,
         codes=options.codes,
         split=options.split,
-        scaling=options.scaling,
-        against=options.against,
         html=options.html,
         force=options.force,
         job=options.job,
+        scaling=options.scaling,
+        against=options.against,
     )
     print(shown, end="")
     return 0

@@ -1,7 +1,6 @@
 """Tables from records. Reads :mod:`hpcrefine.record`, never the cluster."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from hpcrefine.analysis.comparison import Comparison
@@ -11,8 +10,7 @@ from hpcrefine.report import export, inferencetext, page, plots, render, scaling
 from hpcrefine.report.codes import Codes
 from hpcrefine.report.following import Splits
 from hpcrefine.report.inference import Inference
-from hpcrefine.report.plots import Contents
-from hpcrefine.report.sources import OfRecord, Reported, Wanted, gather, of_records
+from hpcrefine.report.sources import Reported, Wanted, gather
 from hpcrefine.report.streams import Streams
 
 __all__ = ["report"]
@@ -27,11 +25,11 @@ def report(
     phases: bool = False,
     codes: bool = False,
     split: bool = False,
-    scaling: bool = False,
-    against: Sequence[Path] = (),
     html: Path | None = None,
     force: bool = False,
     job: int | None = None,
+    scaling: bool = False,
+    against: Sequence[Path] = (),
 ) -> str:
     """Report on records and studies.
 
@@ -52,16 +50,16 @@ def report(
         Compare codes in one table over all records, instead.
     split : bool
         Say how the load split followed the workers, instead.
-    scaling : bool
-        Look at all that is given as one study, and say how its times scale, instead.
-    against : sequence of Path
-        Compare all that is given with these records and studies, instead.
     html : Path, optional
         Also write one page with tables and figures, see :mod:`hpcrefine.report.page`.
     force : bool
         The page may replace a file.
     job : int, optional
         The job whose timeline is drawn; the median one unless given.
+    scaling : bool
+        Look at all that is given as one study, and say how its times scale, instead.
+    against : sequence of Path
+        Compare all that is given with these records and studies, instead.
 
     Returns
     -------
@@ -73,43 +71,22 @@ def report(
     InputError
         A record cannot be read, or a file cannot be written.
     """
-    paths = [*map(Path, paths)]
-    pictured = plot is not None or html is not None
     if html is not None:
         page.check(html, force)
-    if job is not None and not pictured:
+    if job is not None and plot is None and html is None:
         raise InputError(f"--job: found {job}, expected --plot or --html beside it")
+    paths = [*map(Path, paths)]
     found = gather(paths, Wanted(phases, codes, split, scaling, tuple(map(Path, against))))
     names, tables = [name for name, _ in found], [table for _, table in found]
     written = [] if csv is None else _write_csv(csv, names, [export.as_csv(t) for t in tables])
-    if pictured:
-        shown = _contents(paths, tables, job)
+    if plot is not None or html is not None:
+        shown = plots.gather(paths, tables, job)
         written += [] if plot is None else plots.plot(shown, plot)
         written += [] if html is None else [page.write(shown, html)]
     if json:
         return export.as_json(tables) + "\n"
     notes = "".join(f"wrote {path}\n" for path in written)
     return "\n".join([*(_text(table, phases) for table in tables), *([notes] if notes else [])])
-
-
-def _contents(paths: Sequence[Path], tables: Sequence[Reported], job: int | None) -> Contents:
-    """Gather what is to be drawn and shown beside the tables of a report."""
-    records = [table for table in tables if isinstance(table, OfRecord)]
-    if len(records) < len(paths):  # what was asked for is no table of each record
-        records = of_records(paths)
-    contents = plots.gather(paths, records, job)
-    scaled = contents.scaling or next((t for t in tables if isinstance(t, Scaling)), None)
-    if scaled is not None and scaled.scaling:
-        contents = replace(contents, scaling=scaled, scaling_lines=tuple(scalingtext.lines(scaled)))
-    for found in tables:
-        if isinstance(found, Comparison):
-            contents = replace(
-                contents,
-                against=found.base,
-                differences=found.rows,
-                comparison_lines=tuple(scalingtext.comparison_lines(found)),
-            )
-    return contents
 
 
 def _text(table: Reported, phases: bool) -> str:

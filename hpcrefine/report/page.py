@@ -10,15 +10,16 @@ from pathlib import Path
 import hpcrefine
 from hpcrefine.errors import InputError
 from hpcrefine.record.reader import Record, read
-from hpcrefine.report import codes, inferencetext, markup, render, streamtext
+from hpcrefine.report import codes, inferencetext, markup, render, scalingtext, streamtext
 from hpcrefine.report.inference import Inference
-from hpcrefine.report.plots import Contents, Drawing, need_matplotlib, of_records, of_whole
+from hpcrefine.report.plots import Contents, Drawing, need_matplotlib, of_each, of_whole
 from hpcrefine.report.streams import Streams
 from hpcrefine.report.tables import Table
 from hpcrefine.report.writing import Grid, Line, clock, count
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _HEAD = "warning: "
+_LONG = 240  # characters of a warning
 _FEW = 4  # records whose figures are shown, of a study evenly spread ones
 _MACHINE = ("host", "cpu", "cores", "memory_bytes", "kernel", "threads", "mpi", "git_commit")
 _CAPTIONS = {
@@ -149,7 +150,7 @@ def _pictures(contents: Contents) -> dict[tuple[str, str], list[str]]:
     shown = tuple(table for table in contents.tables if table.file in some)
     by_workers = any(drawing.kind == "anytime" for drawing in whole)
     found: dict[tuple[str, str], list[str]] = {}
-    for number, drawing in enumerate([*whole, *of_records(_only(contents, shown))]):
+    for number, drawing in enumerate([*whole, *of_each(_only(contents, shown))]):
         if by_workers and drawing.kind == "anytime" and drawing.file:
             continue  # its curve is a panel of the study's
         drawn = markup.picture(drawing.figure, f"f{number}-", _label(drawing))
@@ -207,18 +208,26 @@ def _warnings(contents: Contents, said: dict[str, list[Line]]) -> Iterator[str]:
     """Yield a box of all that a reader must know before anything else."""
     several = len(contents.tables) > 1
     found = [f"interrupted: {t.file}" for t in contents.tables if not t.complete]
-    found += _warned((*contents.scaling_lines, *contents.comparison_lines))
-    if contents.study is not None:
-        found += [*contents.study.warnings, *(f"left out: {m}" for m in contents.study.missing)]
+    found += [line for scaling in contents.scalings for line in _warned(scaling.notes)]
+    found += [f"left out: {missed}" for study in contents.studies for missed in study.missing]
+    found += _warned(contents.comparison.notes) if contents.comparison else []
     for file, lines in said.items():
         head = f"{Path(file).name}: " if several else ""
         found += [head + line for line in _warned(lines)]
     if found:
-        listed = "\n".join(f"<li>{escape(line)}</li>" for line in dict.fromkeys(found))
+        short = dict.fromkeys(map(_shorten, found))
+        listed = "\n".join(f"<li>{escape(line)}</li>" for line in short)
         yield (
             '<section class="warnings" aria-labelledby="warnings-title">\n'
             f'<h2 id="warnings-title">Warnings</h2>\n<ul>\n{listed}\n</ul></section>'
         )
+
+
+def _shorten(line: str) -> str:
+    """Cut a warning that stands in full length further down."""
+    if len(line) <= _LONG:
+        return line
+    return line[:_LONG].rpartition(", ")[0] + ", ... (all of them below)"
 
 
 def _warned(said: Iterable[Line]) -> list[str]:
@@ -237,10 +246,11 @@ def _sections(
 
     yield _Section("origin", "What, where, when", [_origin(contents, records)])
     yield _Section("anytime", "Error against time", drawn("anytime"))
-    scaling = [*drawn("scaling"), *markup.lines(contents.scaling_lines)]
-    yield _Section("scaling", "Scaling", scaling)
-    comparison = [*drawn("comparison"), *markup.lines(contents.comparison_lines)]
-    yield _Section("comparison", f"Against {contents.against}", comparison)
+    scalings = [part for one in contents.scalings for part in markup.lines(scalingtext.lines(one))]
+    yield _Section("scaling", "Scaling", [*drawn("scaling"), *scalings])
+    if contents.comparison is not None:
+        compared = markup.lines(scalingtext.comparison_lines(contents.comparison))
+        yield _Section("comparison", "Comparison", [*drawn("comparison"), *compared])
     apart = ("anytime", "timeline", "distribution")
     kinds = [kind for kind in _CAPTIONS if kind not in apart]
     folded = len(contents.tables) > _FEW
@@ -320,9 +330,9 @@ def _fact(name: str, environments: Iterable[dict[str, str]]) -> tuple[str, str]:
 
 def _methods(contents: Contents) -> Iterator[str]:
     yield from _METHODS
-    if contents.scaling is not None:
+    if contents.scalings:
         yield _OF_STUDIES
-    if contents.differences:
+    if contents.comparison is not None:
         yield _OF_COMPARISONS
 
 

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcrefine.analysis.comparison import Difference
+from hpcrefine.analysis.comparison import Comparison
 from hpcrefine.analysis.samples import TABLES, following
 from hpcrefine.analysis.scaling import Scaling, tabulate
 from hpcrefine.analysis.study import Study, load
 from hpcrefine.errors import InputError
 from hpcrefine.record.reader import read
 from hpcrefine.report.inference import Inference
+from hpcrefine.report.sources import OfRecord, Reported, of_records
 from hpcrefine.report.streams import Streams
 from hpcrefine.report.tables import Table
-from hpcrefine.report.writing import Line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,28 +30,21 @@ class Contents:
         What files and the page are named after.
     tables : tuple of Table, Streams or Inference
         The table of each record.
-    study : Study, optional
-        The points that the records are of, where they are of a study.
-    scaling : Scaling, optional
-        How its times go with its workers.
-    against : str
-        What it is compared with; empty without.
-    differences : tuple of Difference
-        Of the comparison.
-    scaling_lines, comparison_lines : tuple of str or Grid
-        What there is to say of them.
+    studies : tuple of Study
+        The points that the records are of, where they are of studies.
+    scalings : tuple of Scaling
+        How their times go with their workers.
+    comparison : Comparison, optional
+        With other studies.
     job : int, optional
         The job whose timeline is wanted; the median one unless given.
     """
 
     name: str
     tables: tuple[Table | Streams | Inference, ...]
-    study: Study | None = None
-    scaling: Scaling | None = None
-    against: str = ""
-    differences: tuple[Difference, ...] = ()
-    scaling_lines: tuple[Line, ...] = ()
-    comparison_lines: tuple[Line, ...] = ()
+    studies: tuple[Study, ...] = ()
+    scalings: tuple[Scaling, ...] = ()
+    comparison: Comparison | None = None
     job: int | None = None
 
 
@@ -76,32 +69,34 @@ class Drawing:
     figure: "Figure"
 
 
-def gather(
-    paths: Sequence[Path], tables: Sequence[Table | Streams | Inference], job: int | None = None
-) -> Contents:
-    """Gather what is to be drawn; where folders are given, the points of their studies too.
+def gather(paths: Sequence[Path], found: Sequence[Reported], job: int | None = None) -> Contents:
+    """Gather what is to be drawn: the tables of a report, and those of each record and study.
 
     Parameters
     ----------
     paths : sequence of Path
         Records and study folders.
-    tables : sequence of Table, Streams or Inference
-        The table of each record.
+    found : sequence of tables
+        What the report of them is made of.
     job : int, optional
         The job whose timeline is wanted.
-
-    Raises
-    ------
-    InputError
-        The points of the studies do not belong together.
     """
-    name = ", ".join(dict.fromkeys(table.name or Path(table.file).stem for table in tables))
-    if not any(path.is_dir() for path in paths):
-        return Contents(name, tuple(tables), job=job)
-    study = load(paths, tables=TABLES)
-    scaling = tabulate(study)
-    known = scaling if scaling.scaling else None
-    return Contents(study.name, tuple(tables), study, known, job=job)
+    tables = [table for table in found if isinstance(table, OfRecord)]
+    if len(tables) < len(found):
+        tables = of_records(paths)
+    scalings = [table for table in found if isinstance(table, Scaling)]
+    folders: list[Path | Sequence[Path]] = [path for path in paths if path.is_dir()]
+    studies = [load(one, tables=TABLES) for one in folders or ([paths] if scalings else [])]
+    names = [study.title for study in studies if study.name]
+    names += [] if names else [table.name or Path(table.file).stem for table in tables]
+    return Contents(
+        name=", ".join(dict.fromkeys(names)),
+        tables=tuple(tables),
+        studies=tuple(studies),
+        scalings=tuple(scalings) or tuple(tabulate(study) for study in studies),
+        comparison=next((table for table in found if isinstance(table, Comparison)), None),
+        job=job,
+    )
 
 
 def plot(contents: Contents, directory: Path) -> list[Path]:
@@ -127,7 +122,7 @@ def plot(contents: Contents, directory: Path) -> list[Path]:
     need_matplotlib("--plot")
     from hpcrefine.report import style
 
-    drawings = [*of_whole(contents), *of_records(contents)]
+    drawings = [*of_whole(contents), *of_each(contents)]
     names = [drawing.name for drawing in drawings]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -157,18 +152,21 @@ def of_whole(contents: Contents) -> Iterator[Drawing]:
     """Yield the figures of a study: error against time, scaling, comparison."""
     from hpcrefine.report import comparisonfigures, scalingfigures
 
-    if contents.study is not None:
-        for end, figure in _by_workers(contents, contents.study):
-            yield Drawing("anytime", "", f"{contents.name}-{end}", figure)
-    if contents.scaling is not None:
-        for end, figure in scalingfigures.draw(contents.scaling):
-            yield Drawing("scaling", "", f"{contents.name}-{end}", figure)
-    title = f"{contents.name} against {contents.against}"
-    for end, figure in comparisonfigures.draw(title, contents.differences):
-        yield Drawing("comparison", "", f"{contents.name}-{end}", figure)
+    for study in contents.studies:
+        name = study.title or contents.name
+        for end, figure in _by_workers(contents, study):
+            yield Drawing("anytime", "", f"{name}-{end}", figure)
+    for scaling in contents.scalings:
+        name = scaling.name or contents.name
+        for end, figure in scalingfigures.draw(scaling):
+            yield Drawing("scaling", "", f"{name}-{end}", figure)
+    found = contents.comparison
+    if found is not None:
+        for end, figure in comparisonfigures.draw(f"{found.new} against {found.base}", found.rows):
+            yield Drawing("comparison", "", f"{contents.name}-{end}", figure)
 
 
-def of_records(contents: Contents) -> Iterator[Drawing]:
+def of_each(contents: Contents) -> Iterator[Drawing]:
     """Yield the figures of single records; those of streams of one job that differ alike, of all.
 
     Raises
@@ -228,7 +226,7 @@ def _by_workers(contents: Contents, study: Study) -> Iterator[tuple[str, "Figure
     variants = {variant for _, variant in curves}
     for number, ((series, variant), found) in enumerate(curves.items()):
         parts = [series, variant if len(variants) > 1 else ""]
-        title = ": ".join([study.name or contents.name, ", ".join(filter(None, parts))])
+        title = ": ".join([study.title or contents.name, ", ".join(filter(None, parts))])
         figure = anytime.draw(title.removesuffix(": "), [found[key] for key in sorted(found)])
         yield "anytime" if len(curves) == 1 else f"anytime-{number}", figure
 

@@ -32,8 +32,10 @@ def draw(scaling: Scaling) -> Iterator[tuple[str, Figure]]:
     Parameters
     ----------
     scaling : Scaling
-        With rows; one-shot is drawn beside each other variant.
+        One-shot is drawn beside each other variant; nothing if there is one worker count.
     """
+    if not scaling.scaling:
+        return
     layered = [row for row in scaling.rows if row.variant != "oneshot"] or list(scaling.rows)
     kinds = list(dict.fromkeys((row.series, row.variant) for row in layered))
     for number, (series, variant) in enumerate(kinds):

@@ -206,7 +206,7 @@ def test_files_of_figures(write_streams, write, jobs, tmp_path):
     }
     other = write_streams(LAYERED, name="other.h5", job_text='[job]\nname = "other"\n')
     text = report([*kinds.values(), other, write(jobs)], plot=out)
-    stems = ["one-distribution", "other-distribution", "run-anytime"]
+    stems = ["one-distribution", "other-distribution", "run-anytime", "run-distribution"]
     assert sorted(p.name for p in out.iterdir()) == sorted(
         f"{stem}.{form}" for stem in stems for form in ("png", "svg")
     )
@@ -233,6 +233,17 @@ def test_codes_are_drawn_too(write, jobs, tmp_path):
     assert "run-anytime.png" in report([write(jobs)], codes=True, plot=tmp_path / "out")
 
 
+def test_a_study_has_figures_of_its_own(make_study, tmp_path):
+    folder = make_study(workers=(1, 2))
+    text = report([folder], plot=tmp_path / "out")
+    records = [f"{i:03}-ranks-{w + 1}" for i, w in enumerate((1, 2))]
+    kinds = ("anytime", "distribution", "timeline")
+    stems = [f"{stem}-{kind}" for stem in records for kind in kinds]
+    stems += ["strong-anytime", "strong-scaling"]
+    assert {p.stem for p in (tmp_path / "out").iterdir()} == set(stems)
+    assert f"wrote {tmp_path / 'out/strong-scaling.svg'}\n" in text
+
+
 def test_an_empty_record_is_not_drawn(write_streams, tmp_path):
     text = report([write_streams({"warmup": True})], plot=tmp_path / "out")
     assert "wrote" not in text
@@ -241,7 +252,9 @@ def test_an_empty_record_is_not_drawn(write_streams, tmp_path):
 def test_figures_of_one_name(write, jobs, tmp_path):
     (tmp_path / "sub").mkdir()
     paths = [write(jobs), write(jobs, "sub/run.h5")]
-    with pytest.raises(InputError, match="several figures would be written to run-anytime"):
+    with pytest.raises(
+        InputError, match="several figures would be written to run-anytime, run-dis"
+    ):
         report(paths, plot=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
