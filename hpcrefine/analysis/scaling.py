@@ -147,7 +147,7 @@ def _scaled(study: Study, groups: Groups) -> Scaling:
     scaling = _kind(study, _work(groups)) if _grows(groups) else ""
     bases = {key: _base(group) for key, group in groups.items()}
     return Scaling(
-        name=study.title,
+        name=study.name,
         scaling=scaling,
         rows=tuple(
             _row(sample, bases[key], scaling) for key, group in groups.items() for sample in group
