@@ -10,11 +10,12 @@ import pytest
 from hpcrefine.cli import main
 from hpcrefine.errors import InputError
 from hpcrefine.record.reader import read
-from hpcrefine.report import report, summarise
+from hpcrefine.report import report
 from hpcrefine.report.anytime import anytime
 from hpcrefine.report.figures import BOUND, distribution, draw, splits
 from hpcrefine.report.streams import COLUMNS
 from hpcrefine.report.streams import summarise as summarise_streams
+from hpcrefine.report.tables import summarise
 
 WORKERS = ((6, 0.25), (2, 1.0))
 ONESHOT = {"variant": "oneshot", "minijobs": (4,), "delays": [(2.5,)], "estimates": WORKERS}
