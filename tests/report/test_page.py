@@ -16,7 +16,8 @@ from matplotlib.image import imread
 from hpcrefine.cli import main
 from hpcrefine.errors import InputError
 from hpcrefine.record.reader import read
-from hpcrefine.report import markup, render, report, summarise
+from hpcrefine.report import markup, render, report
+from hpcrefine.report.tables import summarise
 from hpcrefine.report.writing import Grid
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

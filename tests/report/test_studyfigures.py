@@ -10,8 +10,9 @@ from hpcrefine.analysis.scaling import scale
 from hpcrefine.analysis.statistics import Summary
 from hpcrefine.analysis.study import load
 from hpcrefine.record.reader import read
-from hpcrefine.report import anytime, comparisonfigures, scalingfigures, summarise
+from hpcrefine.report import anytime, comparisonfigures, scalingfigures
 from hpcrefine.report.distributions import distribution
+from hpcrefine.report.tables import summarise
 
 
 def labels(axes):
