@@ -177,7 +177,7 @@ def _limits(axes: Axes, shown: Sequence[Curve], scales: _Scales) -> None:
     errors = [e for c in shown for row in c.rows for e in (row.error_bound, row.error_measured)]
     exact = any(error == 0 for error in errors)
     lowest = scales.floor if exact else smallest(errors)
-    axes.set_ylim(lowest / 2.5, 4 * float(np.nanmax([*errors, lowest])))
+    axes.set_ylim(lowest / 2.5, 10 * float(np.nanmax([*errors, lowest])))
     medians = [row.ready.median for curve in shown for row in curve.rows]
     first = scales.factor * smallest([*medians, *(curve.oneshot for curve in shown)])
     if scales.end > WIDE_RANGE * first:
@@ -190,6 +190,8 @@ def _curve(axes: Axes, curve: Curve, scales: _Scales) -> None:
     """Draw the bound as steps, since it holds until the next resolution, and errors as points."""
     _bound(axes, curve.rows, scales, color=_BOUND, lw=2, label="error bound, until the next one")
     for row in curve.rows:
+        if math.isnan(row.ready.median + row.error_bound):
+            continue
         axes.annotate(
             str(row.layer),
             (scales.factor * row.ready.median, max(row.error_bound, scales.floor)),

@@ -51,9 +51,11 @@ _METHODS = (
     "distribution: they run between two times of the sample, chosen by the binomial distribution "
     "of how many lie below the median (Hoefler and Belli, SC'15). There is none for fewer than 6 "
     "times. A row counts as unstable if its interval is wider than 10 % of the median.",
+    "Warm-ups are left out. Variants of one run take turns in random order.",
+)
+_OF_STREAMS = (
     "Mean delays of streams have intervals by 25 batch means, since delays in a queue depend on "
-    "each other; shares of jobs in time have Wilson's interval.",
-    "Warm-ups are left out. Variants were run in random order within one run.",
+    "each other; shares of jobs in time have Wilson's interval."
 )
 _OF_STUDIES = (
     "Strong scaling: efficiency E = p0 T(p0) / (p T(p)); weak: E = T(p0) / T(p); p counts workers, "
@@ -330,6 +332,8 @@ def _fact(name: str, environments: Iterable[dict[str, str]]) -> tuple[str, str]:
 
 def _methods(contents: Contents) -> Iterator[str]:
     yield from _METHODS
+    if any(isinstance(table, Streams) for table in contents.tables):
+        yield _OF_STREAMS
     if contents.scalings:
         yield _OF_STUDIES
     if contents.comparison is not None:
