@@ -25,7 +25,8 @@ _MACHINE = ("host", "cpu", "cores", "memory_bytes", "kernel", "threads", "mpi", 
 _CAPTIONS = {
     "anytime": "Error against time. Steps: no entry of the product is off by more than this, from "
     "the median time of a resolution until the next one replaces it (numbers: resolutions, 0 is "
-    "the coarsest). Points: the largest error measured. Times are since the job's start.",
+    "the coarsest). Points: the largest error measured. Times are since the job's start. "
+    "Of several runs of the same point, the first.",
     "scaling": "Scaling with workers; the master does not count as one. Points: medians with 95 % "
     "intervals. Lines: the fitted model, with its band, and what would be ideal from the base "
     "case. Right: efficiency against the base case.",
