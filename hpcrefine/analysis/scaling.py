@@ -128,33 +128,33 @@ def scale(study: Study) -> Scaling:
             f"{study.title}: found worker counts {', '.join(map(str, found))} (the master does not "
             "count), expected two or more with the same settings"
         )
-    scaling, notes = _claim(study, groups.values())
+    work = _work(groups)
+    if not _kind(study, work):
+        raise InputError(
+            f"{study.title}: found jobs of {_range(work, 0)} multiply-adds, {_range(work, 1)} per "
+            "worker, expected as many at all worker counts (strong scaling), or as many per worker "
+            "(weak scaling)"
+        )
+    return _scaled(study, groups)
+
+
+def tabulate(study: Study) -> Scaling:
+    """Scale a study; where that makes no sense, give its times alone."""
+    return _scaled(study, _groups(study))
+
+
+def _scaled(study: Study, groups: Groups) -> Scaling:
+    scaling = _kind(study, _work(groups)) if _grows(groups) else ""
     bases = {key: _base(group) for key, group in groups.items()}
     return Scaling(
-        name=study.title,
+        name=study.name,
         scaling=scaling,
         rows=tuple(
             _row(sample, bases[key], scaling) for key, group in groups.items() for sample in group
         ),
-        base=_bases(bases.values()),
-        models=tuple(_models(groups, scaling)),
-        notes=(*notes, *_notes(study, groups)),
-        points=tuple(_points(study)),
-    )
-
-
-def tabulate(study: Study) -> Scaling:
-    """Scale a study; if its workers do not vary, give its times alone, each its own base."""
-    groups = _groups(study)
-    if _grows(groups):
-        return scale(study)
-    return Scaling(
-        name=study.title,
-        scaling="",
-        rows=tuple(_row(sample, sample, "") for group in groups.values() for sample in group),
-        base="",
-        models=(),
-        notes=tuple(_notes(study, groups)),
+        base=_bases(bases.values()) if scaling else "",
+        models=tuple(_models(groups, scaling)) if scaling else (),
+        notes=(*_claim(study, groups, scaling), *_notes(study, groups)),
         points=tuple(_points(study)),
     )
 
@@ -187,8 +187,11 @@ def _base(group: Sequence[Sample]) -> Sample:
 
 def _row(sample: Sample, base: Sample, scaling: str) -> ScalingRow:
     gain = sample.workers / base.workers
-    same = sample is base
-    quicker = (1.0, 1.0, 1.0) if same else ratio_of_medians(base.times, sample.times)
+    quicker = (1.0, 1.0, 1.0)
+    if sample is not base:
+        quicker = ratio_of_medians(base.times, sample.times)
+    if not scaling:
+        quicker = (np.nan, np.nan, np.nan)
     per_efficiency = 1 / gain if scaling == "strong" else 1.0
     efficiency, low, high = (ratio * per_efficiency for ratio in quicker)
     return ScalingRow(
@@ -240,38 +243,41 @@ def _models(groups: Groups, scaling: str) -> Iterator[Model]:
             yield model
 
 
-def _claim(study: Study, groups: Iterable[Sequence[Sample]]) -> tuple[str, list[str]]:
-    """Return which scaling it is, and what is to be said about that."""
-    work = [np.array([[s.work, s.work / s.workers] for s in group]) for group in groups]
+def _work(groups: Groups) -> list[NDArray[np.float64]]:
+    """Return for each group the multiply-adds of its samples, in all and per worker."""
+    return [np.array([[s.work, s.work / s.workers] for s in group]) for group in groups.values()]
+
+
+def _even(work: Iterable[NDArray[np.float64]]) -> tuple[bool, bool]:
+    """Say whether no group's jobs differ in their work, and whether none do per worker."""
     spreads = np.array([np.ptp(values, 0) / values.max(0).clip(1) for values in work])
-    strong, weak = spreads.max(axis=0) <= (0, _EVEN)
-    kind = study.scaling or ("strong" if strong else "weak")
-    if study.scaling == "" and not (strong or weak):
-        raise InputError(
-            f"{study.title}: found jobs of "
-            f"{_range(work, 0)} multiply-adds, {_range(work, 1)} per worker, expected as many at "
-            "all worker counts (strong scaling), or as many per worker (weak scaling)"
+    return bool(spreads[:, 0].max() == 0), bool(spreads[:, 1].max() <= _EVEN)
+
+
+def _kind(study: Study, work: Iterable[NDArray[np.float64]]) -> str:
+    strong, weak = _even(work)
+    return study.scaling or ("strong" if strong else "weak" if weak else "")
+
+
+def _claim(study: Study, groups: Groups, scaling: str) -> Iterator[str]:
+    """Say what the claimed scaling is worth, or why one was taken for the study's."""
+    work = _work(groups)
+    strong, weak = _even(work)
+    per_worker = " per worker" if scaling == "weak" else ""
+    if scaling and study.scaling == "":
+        yield (
+            f"note: taken for {scaling} scaling: all worker counts have as many multiply-adds of a "
+            f"job{per_worker}"
         )
-    if study.scaling == "":
-        kept = "a job" if strong else "a job per worker"
-        return kind, [
-            f"note: taken for {kind} scaling: all worker counts have as many "
-            f"multiply-adds of {kept}"
-        ]
-    if kind == "strong" and not strong:
-        return kind, [f"warning: strong scaling, but jobs of {_range(work, 0)} multiply-adds"]
-    if kind == "weak" and not weak:
-        return kind, [
-            f"warning: weak scaling, but jobs of {_range(work, 1)} multiply-adds per worker"
-        ]
-    return kind, []
+    elif (scaling, strong) == ("strong", False) or (scaling, weak) == ("weak", False):
+        shown = _range(work, 1 if scaling == "weak" else 0)
+        yield f"warning: {scaling} scaling, but jobs of {shown} multiply-adds{per_worker}"
 
 
 def _range(work: Sequence[NDArray[np.float64]], column: int) -> str:
     """Say the widest range of a column of the groups' work."""
-    values = max(
-        (group[:, column] for group in work), key=lambda one: np.ptp(one) / max(one.max(), 1)
-    )
+    columns = (group[:, column] for group in work)
+    values = max(columns, key=lambda one: float(np.ptp(one) / max(one.max(), 1)))
     return f"{values.min():.4g} to {values.max():.4g}"
 
 

@@ -34,6 +34,9 @@ def warnings_of(sources: Sequence[Source]) -> Iterator[str]:
     for attribute in COMPARED:
         if attribute not in swept:
             yield from _differences(attribute, there)
+    told = {s.name: s.record.environment.get("kernel_warning") for s in there if s.record}
+    for warning in dict.fromkeys(filter(None, told.values())):
+        yield from _about(str(warning), (name for name in told if told[name] == warning))
     yield from _about(
         "interrupted or still running",
         (s.name for s in there if s.record and not s.record.complete),

@@ -87,7 +87,7 @@ def gather(paths: Sequence[Path], found: Sequence[Reported], job: int | None = N
     scalings = [table for table in found if isinstance(table, Scaling)]
     folders: list[Path | Sequence[Path]] = [path for path in paths if path.is_dir()]
     studies = [load(one, tables=TABLES) for one in folders or ([paths] if scalings else [])]
-    names = [study.title for study in studies if study.name]
+    names = [study.name for study in studies if study.name]
     names += [] if names else [table.name or Path(table.file).stem for table in tables]
     return Contents(
         name=", ".join(dict.fromkeys(names)),
@@ -153,7 +153,7 @@ def of_whole(contents: Contents) -> Iterator[Drawing]:
     from hpcrefine.report import comparisonfigures, scalingfigures
 
     for study in contents.studies:
-        name = study.title or contents.name
+        name = study.name or contents.name
         for end, figure in _by_workers(contents, study):
             yield Drawing("anytime", "", f"{name}-{end}", figure)
     for scaling in contents.scalings:
@@ -226,7 +226,7 @@ def _by_workers(contents: Contents, study: Study) -> Iterator[tuple[str, "Figure
     variants = {variant for _, variant in curves}
     for number, ((series, variant), found) in enumerate(curves.items()):
         parts = [series, variant if len(variants) > 1 else ""]
-        title = ": ".join([study.title or contents.name, ", ".join(filter(None, parts))])
+        title = ": ".join([study.name or contents.name, ", ".join(filter(None, parts))])
         figure = anytime.draw(title.removesuffix(": "), [found[key] for key in sorted(found)])
         yield "anytime" if len(curves) == 1 else f"anytime-{number}", figure
 

@@ -29,8 +29,14 @@ def lines(scaling: Scaling) -> list[Line]:
     list of str or Grid
         A title, a line for each point, the table with its base, the models, and notes.
     """
-    kind = f"{scaling.scaling} scaling" if scaling.scaling else "one worker count, no scaling"
-    said: list[Line] = [f"{scaling.name}: {kind}", *scaling.points, "", _grid(scaling), ""]
+    kind = f"{scaling.scaling} scaling" if scaling.scaling else "no scaling"
+    said: list[Line] = [
+        f"{scaling.name or 'records'}: {kind}",
+        *scaling.points,
+        "",
+        _grid(scaling),
+        "",
+    ]
     said.append(
         "Medians of times since the job's start. Workers and p do not count the master (rank 0)."
     )

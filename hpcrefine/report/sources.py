@@ -10,7 +10,6 @@ from hpcrefine.analysis.samples import TABLES
 from hpcrefine.analysis.scaling import Scaling, scale, tabulate
 from hpcrefine.analysis.study import load
 from hpcrefine.errors import InputError
-from hpcrefine.record.manifest import Manifest
 from hpcrefine.record.reader import Record, read
 from hpcrefine.report import inference, streams
 from hpcrefine.report.codes import Codes, compare
@@ -96,11 +95,11 @@ def _of_path(path: Path) -> tuple[str, Reported]:
 
 
 def _records(paths: Sequence[Path]) -> Iterator[Path]:
-    """Yield records, those that a study folder has in its place."""
+    """Yield records, in place of a study folder those in it that have a finished job."""
     for path in paths:
         if path.is_dir():
-            files = (path / point.file for point in Manifest.read(path).points)
-            yield from (file for file in files if file.exists())
+            points = load(path, tables=()).points
+            yield from map(Path, points["file"][points["jobs"] > 0])
         else:
             yield path
 

@@ -6,7 +6,7 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 
-from hpcrefine.analysis.scaling import scale
+from hpcrefine.analysis.scaling import scale, tabulate
 from hpcrefine.analysis.study import load
 from hpcrefine.errors import InputError
 from tests.studies import steady
@@ -169,10 +169,12 @@ def test_neither_strong_nor_weak(record):
     paths = [
         record(f"{w}.h5", {"layered": steady(1.0)}, workers=w, n=n) for w, n in [(1, 64), (2, 90)]
     ]
-    with pytest.raises(
-        InputError, match=r"1.h5 and 1 more: found jobs of 1.966e\+05 to 2.765e\+05"
-    ):
+    with pytest.raises(InputError, match=r"1.h5 and 1 more: found jobs of 1.966e\+05 to 2.765e"):
         scale(load(paths))
+    times = tabulate(load(paths))
+    assert (times.scaling, times.base, times.models, times.notes) == ("", "", (), ())
+    assert [row.times.median for row in times.rows] == [1.0, 1.0]
+    assert all(math.isnan(row.efficiency) and math.isnan(row.speedup) for row in times.rows)
 
 
 def test_the_same_study_gives_the_same_figures(make_study):

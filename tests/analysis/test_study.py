@@ -82,13 +82,14 @@ def test_surroundings_that_differ_are_named_with_how_many_have_them(record):
         [
             record("a.h5", ONE),
             record("b.h5", ONE, environment={"host": "b", "mpi": "MPICH 4"}),
-            record("c.h5", ONE, environment={"host": "b"}, status="lost"),
+            record("c.h5", ONE, environment={"host": "b", "kernel_warning": "slow"}, status="lost"),
             record("d.h5", ONE, complete=False, verdict="wrong"),
         ]
     )
     assert study.warnings == (
         "host differs: a (2 points), b (2 points)",
         "mpi differs: Open MPI 5 (3 points), MPICH 4 (1 points)",
+        "slow: c",
         "interrupted or still running: d",
         "WRONG results, their times mean nothing: d",
         "jobs were lost: c",

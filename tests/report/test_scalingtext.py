@@ -57,7 +57,7 @@ def test_a_folder_shows_its_points_and_how_they_scale(folder):
 def test_a_study_on_one_worker_count_shows_its_times(tmp_path):
     points = [(2, {"code.redundancy": r}, {"layered": steady(r)}) for r in (1.0, 1.5)]
     text = report([write_study(tmp_path / "codes", points, scaling="")])
-    assert text.startswith("codes: one worker count, no scaling\n")
+    assert text.startswith("codes: no scaling\n")
     assert [row["series"] for row in cells(text)] == [
         *("code.redundancy=1.0", "code.redundancy=1.5")
     ]
