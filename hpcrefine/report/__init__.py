@@ -71,6 +71,8 @@ def report(
     InputError
         A record cannot be read, or a file cannot be written.
     """
+    if force and html is None:
+        raise InputError("--force: found no --html beside it, which it is for")
     if html is not None:
         page.check(html, force)
     if job is not None and plot is None and html is None:

@@ -32,6 +32,7 @@ COLUMNS = {
 _BOUND, _MEASURED = COLOURS[0], COLOURS[5]
 _DECADES_BELOW = 1.3  # where a result without an error is drawn, on a logarithmic axis
 WIDE_RANGE = 25  # of times: they are drawn on a logarithmic axis
+_CLOSE = 0.03  # of the time axis: there is no room for two numbers
 _MOST_DOTS = 300  # of a resolution
 _MOST_PANELS = 9
 _SEEN = "largest error measured, at the\nmedian time with 95 % interval;\nsmall: single jobs"
@@ -177,7 +178,7 @@ def _limits(axes: Axes, shown: Sequence[Curve], scales: _Scales) -> None:
     errors = [e for c in shown for row in c.rows for e in (row.error_bound, row.error_measured)]
     exact = any(error == 0 for error in errors)
     lowest = scales.floor if exact else smallest(errors)
-    axes.set_ylim(lowest / 2.5, 4 * float(np.nanmax([*errors, lowest])))
+    axes.set_ylim(lowest / 2.5, 10 * float(np.nanmax([*errors, lowest])))
     medians = [row.ready.median for curve in shown for row in curve.rows]
     first = scales.factor * smallest([*medians, *(curve.oneshot for curve in shown)])
     if scales.end > WIDE_RANGE * first:
@@ -189,10 +190,10 @@ def _limits(axes: Axes, shown: Sequence[Curve], scales: _Scales) -> None:
 def _curve(axes: Axes, curve: Curve, scales: _Scales) -> None:
     """Draw the bound as steps, since it holds until the next resolution, and errors as points."""
     _bound(axes, curve.rows, scales, color=_BOUND, lw=2, label="error bound, until the next one")
-    for row in curve.rows:
+    for name, time, bound in _labels(curve.rows, scales):
         axes.annotate(
-            str(row.layer),
-            (scales.factor * row.ready.median, max(row.error_bound, scales.floor)),
+            name,
+            (time, bound),
             (4, 3),
             textcoords="offset points",
             color=_BOUND,
@@ -237,6 +238,21 @@ def _curve(axes: Axes, curve: Curve, scales: _Scales) -> None:
             color="#555555",
             va="top",
         )
+
+
+def _labels(rows: Sequence[Row], scales: _Scales) -> list[tuple[str, float, float]]:
+    """Return the numbers of layers and where they stand; one for those that are too close."""
+    placed: list[tuple[str, float, float]] = []
+    for row in rows:
+        time, bound = scales.factor * row.ready.median, max(row.error_bound, scales.floor)
+        if math.isnan(time + bound):
+            continue
+        if placed and time - placed[-1][1] < _CLOSE * scales.end and placed[-1][2] < 2 * bound:
+            first = placed.pop()[0].split("-")[0]
+            placed.append((f"{first}-{row.layer}", time, bound))
+        else:
+            placed.append((str(row.layer), time, bound))
+    return placed
 
 
 def _bound(axes: Axes, rows: Iterable[Row], scales: _Scales, **look: Any) -> None:

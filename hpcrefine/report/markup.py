@@ -47,20 +47,21 @@ def picture(figure: "Figure", prefix: str, label: str) -> str:
         "aria-label": label,
     }
     ET.register_namespace("", _SVG)
-    ET.register_namespace("xlink", _LINK)
     return ET.tostring(root, encoding="unicode")
 
 
 def _localise(element: ET.Element, prefix: str) -> None:
-    """Make an element's ids and references those of its figure, and its numbers short."""
-    for name, value in element.attrib.items():
-        if name == "id":
+    """Make an element's ids and references those of its figure, and everything short."""
+    given, element.attrib = element.attrib, {}
+    element.text = element.tail = None
+    for name, value in given.items():
+        if name == "id" and element.tag != f"{{{_SVG}}}g":  # nothing refers to a group
             element.set(name, prefix + value)
-        elif name in ("href", f"{{{_LINK}}}href"):
-            element.set(name, f"#{prefix}{value.removeprefix('#')}")
+        elif name == f"{{{_LINK}}}href":
+            element.set("href", f"#{prefix}{value.removeprefix('#')}")
         elif name in _COORDINATES:
-            element.set(name, _LONG_NUMBER.sub(r"\1", value))
-        else:
+            element.set(name, " ".join(_LONG_NUMBER.sub(r"\1", value).split()))
+        elif name != "id":
             element.set(name, _REFERENCE.sub(f"url(#{prefix}", value))
 
 

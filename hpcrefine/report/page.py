@@ -25,7 +25,8 @@ _MACHINE = ("host", "cpu", "cores", "memory_bytes", "kernel", "threads", "mpi", 
 _CAPTIONS = {
     "anytime": "Error against time. Steps: no entry of the product is off by more than this, from "
     "the median time of a resolution until the next one replaces it (numbers: resolutions, 0 is "
-    "the coarsest). Points: the largest error measured. Times are since the job's start.",
+    "the coarsest). Points: the largest error measured. Times are since the job's start. "
+    "Of several runs of the same point, the first.",
     "scaling": "Scaling with workers; the master does not count as one. Points: medians with 95 % "
     "intervals. Lines: the fitted model, with its band, and what would be ideal from the base "
     "case. Right: efficiency against the base case.",
@@ -51,9 +52,11 @@ _METHODS = (
     "distribution: they run between two times of the sample, chosen by the binomial distribution "
     "of how many lie below the median (Hoefler and Belli, SC'15). There is none for fewer than 6 "
     "times. A row counts as unstable if its interval is wider than 10 % of the median.",
+    "Warm-ups are left out. Variants of one run take turns in random order.",
+)
+_OF_STREAMS = (
     "Mean delays of streams have intervals by 25 batch means, since delays in a queue depend on "
-    "each other; shares of jobs in time have Wilson's interval.",
-    "Warm-ups are left out. Variants were run in random order within one run.",
+    "each other; shares of jobs in time have Wilson's interval."
 )
 _OF_STUDIES = (
     "Strong scaling: efficiency E = p0 T(p0) / (p T(p)); weak: E = T(p0) / T(p); p counts workers, "
@@ -330,6 +333,8 @@ def _fact(name: str, environments: Iterable[dict[str, str]]) -> tuple[str, str]:
 
 def _methods(contents: Contents) -> Iterator[str]:
     yield from _METHODS
+    if any(isinstance(table, Streams) for table in contents.tables):
+        yield _OF_STREAMS
     if contents.scalings:
         yield _OF_STUDIES
     if contents.comparison is not None:

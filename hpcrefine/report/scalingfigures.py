@@ -36,7 +36,8 @@ def draw(scaling: Scaling) -> Iterator[tuple[str, Figure]]:
     """
     if not scaling.scaling:
         return
-    layered = [row for row in scaling.rows if row.variant != "oneshot"] or list(scaling.rows)
+    timed = [row for row in scaling.rows if row.times.count]
+    layered = [row for row in timed if row.variant != "oneshot"] or timed
     kinds = list(dict.fromkeys((row.series, row.variant) for row in layered))
     for number, (series, variant) in enumerate(kinds):
         apart = [series, variant if len({v for _, v in kinds}) > 1 else ""]
@@ -70,7 +71,7 @@ def figure(scaling: Scaling, series: str, variant: str, title: str) -> Figure:
     left.set_ylabel(f"median time since the job's start [{unit}]")
     formula = "$p_0 T(p_0) / (p\\,T(p))$" if scaling.scaling == "strong" else "$T(p_0) / T(p)$"
     right.set_ylabel(f"efficiency {formula}")
-    right.set_ylim(0, max(1.12, 1.05 * max((_top(row) for row in rows), default=1.0)))
+    right.set_ylim(0, max(1.12, 1.05 * _top(rows)))
     legend_beside(drawn)
     return drawn
 
@@ -140,8 +141,11 @@ def _model(scaling: Scaling, row: ScalingRow) -> Model | None:
     return next((m for m in scaling.models if (m.series, m.variant, m.layer) == wanted), None)
 
 
-def _top(row: ScalingRow) -> float:
-    return float(np.nanmax([row.efficiency, row.efficiency_high]))
+def _top(rows: Sequence[ScalingRow]) -> float:
+    """Return the largest efficiency known, intervals included."""
+    return float(
+        np.nanmax([1, *(e for row in rows for e in (row.efficiency, row.efficiency_high))])
+    )
 
 
 def _worker_axis(axes: Axes, rows: Sequence[ScalingRow]) -> None:

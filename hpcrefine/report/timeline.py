@@ -26,7 +26,7 @@ COLUMNS = {
     "events": ("time", "rank", "kind", "detail"),
 }
 _MOST_WORKERS = 48  # that are drawn, of more evenly spread ones
-_MOST_BARS = 1500
+_MOST_BARS = 800
 _FINEST = 1 / 2000  # of the time axis: where there are more, bars this close become one
 _BAR = 0.72  # of the height of a worker's row
 _ROOM = 7  # workers that are given room for at least

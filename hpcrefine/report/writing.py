@@ -20,7 +20,7 @@ TIME_UNITS = (("s", 1.0), ("ms", 1e3), ("us", 1e6))
 OPERATION_UNITS = (("G", 1e-9), ("M", 1e-6), ("k", 1e-3), ("1", 1.0))
 BYTE_UNITS = (("GB", 1e-9), ("MB", 1e-6), ("kB", 1e-3), ("B", 1.0))
 TEXT_COLUMNS = (
-    *("variant", "scheme", "split", "stream", "verdict"),
+    *("series", "settings", "variant", "scheme", "split", "stream", "verdict"),
     *("record", "kind", "complete", "shape", "started"),
 )
 _MISHAPS = {

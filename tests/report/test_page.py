@@ -136,9 +136,10 @@ def test_warnings_come_first_and_interruptions_among_them(page, point):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory, study_writer):
-    """The folder of a study, with its page in the folder above."""
+    """The folder of a study, with its page against a slower one in the folder above."""
     folder = study_writer(tmp_path_factory.mktemp("study") / "strong", workers=(1, 2))
-    report([folder], html=folder.with_name("page.html"))
+    slower = study_writer(folder.with_name("slower"), workers=(1, 2), speed=1.5)
+    report([folder], against=[slower], html=folder.with_name("page.html"))
     return folder
 
 
@@ -147,11 +148,12 @@ def test_the_page_of_a_study(study):
     elements = check_whole(text)
     assert "<h1>strong</h1>" in text
     assert "left out: ranks=9: no record yet" in text
+    assert text.count('<td class="text">faster</td>') == 6
     labels = [each["aria-label"] for each in elements.named("svg")]
     kinds = [label.split(": ")[0] for label in labels]
     records = [f"{i:03}-ranks-{w + 1}" for i, w in enumerate((1, 2))]
     assert kinds == [
-        *("strong-anytime", "strong-scaling"),
+        *("strong-anytime", "strong-scaling", "strong-comparison"),
         *(f"{name}-distribution" for name in records),
         *(f"{name}-timeline" for name in records),
     ]
@@ -233,7 +235,7 @@ def test_a_browser_shows_it_all_and_loads_nothing(browser, study):
     assert found["mode"] == "CSS1Compat"
     assert found["broken"] == 0
     assert found["width"] == 400
-    assert len(found["pictures"]) == 6
+    assert len(found["pictures"]) == 7
     assert min(found["pictures"]) > 400  # they scroll in boxes of their own
     assert found["headings"][0] == "H1 strong"
     grids = [
