@@ -12,7 +12,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr, stdtrit
 
 #: Probability that the interval misses the median on one side.
 _TAIL = 0.025
@@ -22,12 +21,27 @@ UNSTABLE = 0.10
 SMALLEST = 6
 #: Batches that delays in a queue are cut into, of two delays or more each.
 BATCHES = 25
+_STUDENT = 2.0638985616280245  # of Student's t with BATCHES - 1 degrees, two-sided 95 %
 _QUANTILE = 1.959963984540054  # of the normal distribution, two-sided 95 %
 #: Resamples that bootstrap intervals are taken from, and the seed that they are drawn with.
 RESAMPLES = 2000
 SEED = 20150
+_MOST_EXACT = 500  # times whose ranks are counted in integers: no SciPy is loaded for so few
 #: Times farther than this many interquartile ranges from the quartiles are outliers (Tukey).
 _FENCE = 1.5
+
+
+def _rank(count: int) -> int:
+    """Return the largest l that has at most 2.5 % of binomial (count, 1/2) below it."""
+    if count > _MOST_EXACT:
+        from scipy.special import bdtr  # takes longer to load than all else here
+
+        return int(np.count_nonzero(bdtr(np.arange(count // 2), count, 0.5) <= _TAIL))
+    rank, ways, below = 0, 1, 1  # of 2**count ways
+    while below <= _TAIL * 2**count:
+        ways = ways * (count - rank) // (rank + 1)
+        rank, below = rank + 1, below + ways
+    return rank
 
 
 def known(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -71,7 +85,7 @@ class Mean:
             sizes = np.diff(starts, append=len(values))
             means = np.add.reduceat(values, starts) / sizes
             error = means.std(ddof=1) / np.sqrt(BATCHES)
-            half = float(stdtrit(BATCHES - 1, 1 - _TAIL) * error)
+            half = float(_STUDENT * error)
         return cls(len(values), float(values.mean()), half)
 
 
@@ -135,7 +149,7 @@ class Summary:
         count = times.size
         if count == 0:
             return cls(0, np.nan, np.nan, np.nan, np.nan)
-        rank = int(np.count_nonzero(bdtr(np.arange(count // 2), count, 0.5) <= _TAIL))
+        rank = _rank(count)
         low, high = (times[rank - 1], times[count - rank]) if rank else (np.nan, np.nan)
         p99 = _percentile(times, 99)
         return cls(count, float(np.median(times)), float(low), float(high), p99)

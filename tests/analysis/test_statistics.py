@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import bdtr, stdtrit
 
+from hpcrefine.analysis import statistics
 from hpcrefine.analysis.statistics import (
     Spread,
     Summary,
@@ -142,3 +144,10 @@ def test_holm_by_hand():
     assert list(holm([0.01, 0.04, 0.03, 0.005])) == [True, False, False, True]
     assert list(holm([0.02, np.nan, 0.9])) == [True, False, False]
     assert list(holm([])) == []
+
+
+def test_quantiles_and_ranks_are_those_of_scipy():
+    assert pytest.approx(stdtrit(statistics.BATCHES - 1, 0.975), rel=1e-14) == statistics._STUDENT
+    for count in (*range(1, 60), 499, 500, 501, 4000):
+        below = bdtr(np.arange(count // 2), count, 0.5) <= 0.025
+        assert statistics._rank(count) == np.count_nonzero(below), count
