@@ -267,10 +267,11 @@ def _explain(
     if error["type"] == "refusal":
         return f"{where}: {place}: {context['complaint']}"
     field, known = _look_up(model, keys, branch)
+    if error["type"] == "rule":
+        return f"{where}: {place}: found {_shown(value)}, expected {context['expected']}"
     if field is None:
         return f"{where}: {place}: unknown key; {_hint(model, keys, known)}"
-    wanted = context["expected"] if error["type"] == "rule" else _expected(field, error["type"])
-    return f"{where}: {place}: found {_shown(value)}, expected {wanted}"
+    return f"{where}: {place}: found {_shown(value)}, expected {_expected(field, error['type'])}"
 
 
 _MISSING = object()

@@ -49,7 +49,11 @@ def add(words: "Words") -> None:
     _add_study(submit)
     submit.add_argument("--dry-run", action="store_true", help="print the script and the commands")
     submit.add_argument(
-        "options", nargs="*", metavar="-- OPTION", help="more options of sbatch, after a --"
+        "--sbatch",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="one more option of sbatch, as in --sbatch=--partition=big; may be repeated",
     )
     submit.set_defaults(call=_submit)
 
@@ -102,7 +106,7 @@ def _submit(options: argparse.Namespace) -> int:
     study = _plan(options)
     from hpcrefine.study.slurm import Submission
 
-    submission = Submission(study, options.options)
+    submission = Submission(study, options.sbatch)
     if options.dry_run:
         print(submission.shown(), end="")
     else:

@@ -37,11 +37,11 @@ class Submission:
     study : Study
         The study.
     options : sequence of str
-        Options of ``sbatch`` that come after, and so before, those of the study file.
+        Options of ``sbatch``, stronger than those of the study file.
     """
 
     def __init__(self, study: Study, options: Sequence[str]) -> None:
-        self._study, self._options = study, list(options)
+        self.study, self._options = study, list(options)
         self._folder = study.folder.absolute()
         self._slurm = study.sweep.slurm
 
@@ -62,8 +62,8 @@ class Submission:
         """
         groups = list(self._groups())
         if not groups:
-            raise InputError(f"{self._study.folder}: found no point that is not done")
-        settle(self._study)
+            raise InputError(f"{self.study.folder}: found no point that is not done")
+        settle(self.study)
         for path, text in self._scripts().items():
             path.write_text(text)
             path.chmod(0o755)
@@ -76,7 +76,7 @@ class Submission:
     def _groups(self) -> Iterator[tuple[int, int, list[Point]]]:
         """Yield the points that ask Slurm for the same: ranks, nodes, points."""
         groups: dict[tuple[int, int], list[Point]] = {}
-        for point in select(self._study, None):
+        for point in select(self.study, None):
             if look(self._folder / point.file).kind != "done":
                 groups.setdefault((point.ranks, point.nodes), []).append(point)
         for (ranks, nodes), points in groups.items():
@@ -95,7 +95,7 @@ class Submission:
 
     def _scripts(self) -> dict[Path, str]:
         """Return the scripts by their places."""
-        slurm, study, name = self._slurm, self._study, self._study.manifest.name
+        slurm, study, name = self._slurm, self.study, self.study.manifest.name
         program = [sys.executable, "-m", "hpcrefine"]
         run = [*program, "study", "run", str(study.path.absolute()), "-o", str(self._folder)]
         for override in study.overrides:
@@ -120,8 +120,8 @@ class Submission:
         return {self._folder / "study.sbatch": array, self._folder / "report.sbatch": after}
 
     def _directives(self, name: str, number: str, **own: str) -> str:
-        threads = self._study.job.kernel.threads or 1
-        options: dict[str, str | int | bool] = {
+        threads = self.study.job.kernel.threads or 1
+        options: dict[str, str | int] = {
             "job-name": name,
             "output": f"{self._folder}/slurm-{number}.out",
             "cpus-per-task": threads,

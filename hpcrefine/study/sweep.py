@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, Strict, model_validator
+from pydantic import ConfigDict, Field, Strict, model_validator
 
 from hpcrefine.job.base import Section, rule
 from hpcrefine.jobfile import as_toml
@@ -19,11 +19,11 @@ Axis = tuple[dict[str, Any], ...]
 class SlurmSection(Section):
     """``[sweep.slurm]``: how ``hpcrefine study submit`` submits.
 
+    Any other key is a long option of ``sbatch``, such as ``time = "00:30:00"``; ``true`` for those
+    without a value.
+
     Attributes
     ----------
-    options : dict
-        Long options of ``sbatch`` by name, such as ``time = "00:30:00"``; ``true`` for those
-        without a value.
     launcher : str, optional
         What starts the ranks, such as ``"srun --mpi=pmi2"``; the ``mpiexec`` beside Python unless
         given.
@@ -36,13 +36,24 @@ class SlurmSection(Section):
         Seconds before the time limit at which a run is told to end itself.
     """
 
-    options: dict[str, str | int | bool] = Field(
-        default={}, description="a table of long options of sbatch"
-    )
+    model_config = ConfigDict(extra="allow")
+
     launcher: str | None = Field(default=None, min_length=1, description="a command")
     setup: str = Field(default="", description="shell commands")
     scratch: str | None = Field(default=None, min_length=1, description="a folder")
     notice: int = Field(default=60, ge=1)
+
+    @model_validator(mode="after")
+    def _options_have_values(self) -> Self:
+        for key, value in self.options.items():
+            if not isinstance(value, str | int):
+                raise rule(key, "the value of an option of sbatch: a text, an integer, or true")
+        return self
+
+    @property
+    def options(self) -> dict[str, str | int]:
+        """Options of ``sbatch`` by name."""
+        return self.model_extra or {}
 
 
 class Sweep(Section):
