@@ -125,8 +125,8 @@ def scale(study: Study) -> Scaling:
     if not _grows(groups):
         found = sorted({sample.workers for group in groups.values() for sample in group})
         raise InputError(
-            f"{study.title}: found worker counts {', '.join(map(str, found))} (the master does not "
-            "count), expected two or more with the same settings"
+            f"{study.title}: found worker counts {', '.join(map(str, found)) or 'none'} (the "
+            "master does not count), expected two or more with the same settings"
         )
     work = _work(groups)
     if not _kind(study, work):
@@ -261,10 +261,12 @@ def _kind(study: Study, work: Iterable[NDArray[np.float64]]) -> str:
 
 def _claim(study: Study, groups: Groups, scaling: str) -> Iterator[str]:
     """Say what the claimed scaling is worth, or why one was taken for the study's."""
+    if not scaling:
+        return
     work = _work(groups)
     strong, weak = _even(work)
     per_worker = " per worker" if scaling == "weak" else ""
-    if scaling and study.scaling == "":
+    if study.scaling == "":
         yield (
             f"note: taken for {scaling} scaling: all worker counts have as many multiply-adds of a "
             f"job{per_worker}"

@@ -106,6 +106,11 @@ def test_a_kernel_that_is_swept_is_no_surprise(make_study):
     assert load(folder).warnings == ()
 
 
+def test_runs_with_other_workers_than_planned_are_named(make_study):
+    folder = make_study([(1, {}, ONE), (2, {}, ONE, {"workers": 1})])
+    assert load(folder).warnings == ("resumed with other workers or ranks than planned: ranks=3",)
+
+
 def test_points_without_a_record_are_named_and_the_rest_is_there(make_study):
     folder = make_study([(1, {}, ONE), (2, {}, None), (3, {}, ONE), (4, {}, {})])
     damaged = folder / "002.h5"

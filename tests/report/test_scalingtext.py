@@ -65,6 +65,14 @@ def test_a_study_on_one_worker_count_shows_its_times(tmp_path):
     assert "Base" not in text
 
 
+def test_a_study_of_lost_jobs_shows_that(tmp_path):
+    lost = {"status": "lost"}
+    points = [(w, {}, {"layered": [np.nan, np.nan]}, lost) for w in (1, 2)]
+    text = report([write_study(tmp_path / "lost", points)])
+    assert [(row["jobs"], row["median [s]"]) for row in cells(text)] == [("0 of 2", "-")] * 2
+    assert "warning: jobs were lost: ranks=2; ranks=3" in text
+
+
 def test_lone_records_scale_when_asked(tmp_path):
     paths = [
         write_record(tmp_path / f"{w}.h5", {"layered": steady(1 / w)}, workers=w) for w in (1, 2)
@@ -74,6 +82,10 @@ def test_lone_records_scale_when_asked(tmp_path):
     with pytest.raises(InputError, match=r"1\.h5: found worker counts 1 "):
         report(paths[:1], scaling=True)
     assert "efficiency" not in report(paths)
+    report(paths, scaling=True, plot=tmp_path / "out")
+    names = {path.stem for path in (tmp_path / "out").iterdir()}
+    assert "1, 2-scaling" in names
+    assert all(name[:1] in "12" for name in names)
 
 
 def test_what_changed_against_another_study(folder, tmp_path, capsys):
