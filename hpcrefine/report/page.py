@@ -212,7 +212,6 @@ def _warnings(contents: Contents, said: dict[str, list[Line]]) -> Iterator[str]:
     several = len(contents.tables) > 1
     found = [f"interrupted: {t.file}" for t in contents.tables if not t.complete]
     found += [line for scaling in contents.scalings for line in _warned(scaling.notes)]
-    found += [f"left out: {missed}" for study in contents.studies for missed in study.missing]
     found += _warned(contents.comparison.notes) if contents.comparison else []
     for file, lines in said.items():
         head = f"{Path(file).name}: " if several else ""

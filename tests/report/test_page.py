@@ -147,7 +147,7 @@ def test_the_page_of_a_study(study):
     text = study.with_name("page.html").read_text()
     elements = check_whole(text)
     assert "<h1>strong</h1>" in text
-    assert "left out: ranks=9: no record yet" in text
+    assert "missing point: ranks=9: no record yet" in text
     assert text.count('<td class="text">faster</td>') == 6
     labels = [each["aria-label"] for each in elements.named("svg")]
     kinds = [label.split(": ")[0] for label in labels]

@@ -188,7 +188,7 @@ def test_single_products_have_an_anytime_curve(write, jobs):
     (oneshot,) = [line for line in axes.lines if line.get_color() == "#000000"]
     assert list(oneshot.get_xdata()) == pytest.approx([40.0, 40.0])
     said = [text.get_text() for text in axes.texts]
-    assert said == ["0", "1", "one-shot float64\n40 ms", "0: exact"]
+    assert said == ["0", "1", "one-shot\n40 ms", "0: exact"]
 
 
 def check_files(folder, stem):

@@ -130,11 +130,11 @@ def test_errors_by_workers_lie_on_the_same_axes(make_study):
     pale = [line for line in figure.axes[0].lines if line.get_color() == "#C4C4C4"]
     assert len(pale) == 3  # two other panels, and the legend's
     said = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert sum(text.startswith("one-shot float64\n") for text in said) == 3
+    assert sum(text.startswith("one-shot\n") for text in said) == 3
 
 
 def test_a_record_of_one_shot_alone(write):
     table = summarise(read(write([({"variant": "oneshot"}, [{"ready": 0.04}])] * 7)))
     (axes,) = anytime.anytime(table).axes
-    assert [text.get_text() for text in axes.texts] == ["one-shot float64\n40 ms"]
+    assert [text.get_text() for text in axes.texts] == ["one-shot\n40 ms"]
     distribution(table)
