@@ -32,6 +32,8 @@ from hpcrefine.job import (
 Data = dict[str, Any]
 Key = str | int
 
+_SET = "# --set "  # begins the comments that overrides become
+
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> AnyJob:
     """Read and validate a job file.
@@ -55,7 +57,32 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> AnyJob:
         If the file cannot be read, is not TOML, or says something a job cannot say.
     """
     path = Path(path)
-    text, data = _parse(path)
+    return _load(path, _text(path), overrides)
+
+
+def load_text(text: str, path: Path) -> AnyJob:
+    """Validate the text of a job as it was run, which its record holds.
+
+    Parameters
+    ----------
+    text : str
+        What :attr:`hpcrefine.job.AnyJob.text` was: comments at its end are overrides.
+    path : Path
+        What messages name; what it is relative to, so is what the job names.
+
+    Raises
+    ------
+    InputError
+        As :func:`load`.
+    """
+    lines = text.rstrip("\n").split("\n")
+    end = next((i for i, line in enumerate(reversed(lines)) if not line.startswith(_SET)), 0)
+    given, overrides = lines[: len(lines) - end], lines[len(lines) - end :]
+    return _load(path, "\n".join(given), [line.removeprefix(_SET) for line in overrides])
+
+
+def _load(path: Path, text: str, overrides: Sequence[str]) -> AnyJob:
+    data = _parse(path, text)
     applied = [_Override.parse(override) for override in overrides]
     for override in applied:
         override.apply(data)
@@ -66,7 +93,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> AnyJob:
     except ValidationError as error:
         message = _explain(error.errors(), path, data, applied)
         raise InputError("\\n".join(message.splitlines())) from None
-    as_run = "\n".join([text.rstrip("\n"), *(f"# --set {one.text}" for one in applied), ""])
+    as_run = "\n".join([text.rstrip("\n"), *(f"{_SET}{one.text}" for one in applied), ""])
     return job.read_from(path, as_run)
 
 
@@ -94,17 +121,20 @@ def _model(data: Data) -> type[AnyJob]:
     return InferenceJob if kind == "inference" else Job
 
 
-def _parse(path: Path) -> tuple[str, Data]:
+def _text(path: Path) -> str:
     try:
-        text = path.read_bytes().decode()
+        return path.read_bytes().decode()
     except OSError as error:
         raise InputError(f"{path}: found {error.strerror}, expected a job file") from None
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: found a byte at {error.start} that is not UTF-8, expected TOML"
         ) from None
+
+
+def _parse(path: Path, text: str) -> Data:
     try:
-        return text, tomllib.loads(text)
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         lines = text.split("\n")
         end = f"(at line {len(lines)}, column {len(lines[-1]) + 1})"

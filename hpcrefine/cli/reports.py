@@ -1,4 +1,4 @@
-"""Words that read records: ``report``."""
+"""Words that read records: ``report`` and ``watch``."""
 
 import argparse
 from pathlib import Path
@@ -27,6 +27,21 @@ def add(words: "Words") -> None:
     )
     report.set_defaults(call=_report)
 
+    watch = words.add_parser("watch", help="follow a run, or a study, from another shell")
+    watch.add_argument("record", type=Path, metavar="FILE", help="a record or a study's folder")
+    watch.add_argument("--once", action="store_true", help="show how far it is and end")
+    watch.add_argument(
+        *("--interval", "-i"),
+        type=float,
+        default=1.0,
+        metavar="SECONDS",
+        help="time between two looks (default: 1)",
+    )
+    watch.add_argument(
+        "--wait", action="store_true", help="wait for a record that is not there yet"
+    )
+    watch.set_defaults(call=_watch)
+
 
 def _report(options: argparse.Namespace) -> int:
     from hpcrefine.report import report
@@ -42,3 +57,14 @@ def _report(options: argparse.Namespace) -> int:
     )
     print(shown, end="")
     return 0
+
+
+def _watch(options: argparse.Namespace) -> int:
+    try:
+        from hpcrefine.report.watching import watch
+
+        return watch(
+            options.record, once=options.once, interval=options.interval, wait=options.wait
+        )
+    except KeyboardInterrupt:
+        return 130  # not 0: the run need not be over

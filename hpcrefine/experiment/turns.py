@@ -11,6 +11,8 @@ from hpcrefine.errors import InputError
 from hpcrefine.job import AnyJob, CodeSection, InferenceJob, Job, Setting
 
 ONESHOT = "oneshot"
+#: So many jobs of a stream warm up, if it has them.
+STREAM_WARMUPS = 20
 
 V = TypeVar("V")
 
@@ -133,3 +135,27 @@ def in_order(job: AnyJob, variants: Sequence[V]) -> list[tuple[V, int, bool]]:
         for at in order.permutation(len(variants))
     ]
     return warmups + repeats
+
+
+def count_jobs(job: AnyJob, warmups: bool = True) -> int:
+    """Return how many jobs a run leaves in its record.
+
+    Parameters
+    ----------
+    job : Job or InferenceJob
+        What is run.
+    warmups : bool
+        Whether it warms up; simulations do not.
+
+    Raises
+    ------
+    InputError
+        If its file of arrivals has gone.
+    """
+    plan: Sequence[Turn | InferenceTurn]
+    if isinstance(job, InferenceJob):
+        plan, length = inference_turns(job), 1
+    else:
+        plan, length = turns(job), 1 if job.stream is None else job.stream.length
+    warm = min(length, STREAM_WARMUPS) if warmups else 0
+    return sum(warm if turn.warmup else length for turn in plan)
