@@ -214,8 +214,9 @@ class Watched:
 
     def _progress(self) -> str:
         total = "unknown" if self._total is None else str(self._total)
+        of_all = "" if self.state == DONE else f" of {total}"
         warm = f" ({self._warmups} of them warm-ups)" if self._warmups else ""
-        parts = [f"{self.done} of {total} jobs{warm}"]
+        parts = [f"{self.done}{of_all} jobs{warm}"]
         if not self.over:
             parts += filter(None, [self._pace.rate(), self._pace.left(self._total, self.done)])
         return ", ".join(parts)
