@@ -12,7 +12,6 @@ and says which share of it went into the record.
 """
 
 import argparse
-import itertools
 import subprocess
 import sys
 import tempfile
@@ -24,9 +23,16 @@ from typing import Any
 
 import numpy as np
 
+from hpcrefine import launch
+from hpcrefine.cluster.pool import Pool
+from hpcrefine.experiment.progress import Progress
+from hpcrefine.experiment.run import Output, run
+from hpcrefine.jobfile import load
 from hpcrefine.record import schema
 from hpcrefine.record.reader import read
 from hpcrefine.record.writer import RecordWriter
+
+Row = dict[str, Any]
 
 JOBS, LAYERS, TASKS, WORKERS = 1000, 5, 64, 8
 _MINIJOBS = (1, 2, 3, 2, 1)
@@ -35,12 +41,12 @@ name = "record at size"
 repeats = {jobs}
 warmups = 0
 [operands]
-a = {{ random = "normal", shape = [256, 256] }}
-b = {{ random = "normal", shape = [256, 256] }}
+a = {{ random = "normal", shape = [512, 512] }}
+b = {{ random = "normal", shape = [512, 512] }}
 [resolution]
 digits = 3
 [code]
-scheme = "none"
+scheme = "uncoded"
 tasks = {tasks}
 [verify]
 exact = "off"
@@ -69,7 +75,7 @@ class Times:
         return f"median {1e3 * median:.2f} ms, p99 {1e3 * p99:.2f} ms"
 
 
-def rows(jobs: int, seed: int = 0) -> Iterator[tuple[dict[str, Any], ...]]:
+def rows(jobs: int, seed: int = 0) -> Iterator[tuple[Row, list[Row], list[Row]]]:
     """Yield what ``append`` takes for each of some jobs: a row of it, of its layers, its tasks.
 
     Times are drawn at random, to the last bit, as real ones are.
@@ -99,7 +105,7 @@ def rows(jobs: int, seed: int = 0) -> Iterator[tuple[dict[str, Any], ...]]:
             | {"error_measured": rng.uniform(0, 2.0 ** (-8 * layer)), "met_deadline": True}
             for layer, time_ in enumerate(ready)
         ]
-        head = {"job": job, "variant": "layered", "scheme": "none", "verdict": "exact"}
+        head = {"job": job, "variant": "layered", "scheme": "uncoded", "verdict": "exact"}
         head |= {"arrival": start, "start": start, "end": start + ready[-1], "n": 1024, "k": 1024}
         yield blank["jobs"] | head | {"p": 1024, "deadline": np.nan, "rate": np.nan}, layers, tasks
         start += ready[-1]
@@ -121,15 +127,18 @@ def write(path: Path, jobs: int) -> Times:
 def main() -> int:
     """Measure and print."""
     options = _parser().parse_args()
+    if options.appends:
+        _run(*options.appends)
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "size.h5"
         print(f"append: {write(path, options.jobs)}")
         rows_, size = options.jobs * LAYERS * TASKS, path.stat().st_size
         print(f"size: {size / 1e6:.1f} MB, {size / rows_:.1f} bytes a row of tasks")
         print(f"read: {_best(lambda: read(path)):.2f} s")
-        for words in (("report",), ("watch", "--once")):
-            print(f"hpcrefine {' '.join(words)}: {_best(lambda w=words: _call(*w, path)):.2f} s")
-        if False:
+        print(f"hpcrefine report: {_best(lambda: _call('report', path)):.2f} s")
+        print(f"hpcrefine watch --once: {_best(lambda: _call('watch', path, '--once')):.2f} s")
+        if options.run:
             _real(Path(folder), options.jobs)
     return 0
 
@@ -140,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--jobs", type=int, default=JOBS)
     parser.add_argument("--run", action="store_true", help="make a real run too")
+    parser.add_argument("--appends", nargs=2, type=Path, help=argparse.SUPPRESS)
     return parser
 
 
@@ -158,6 +168,36 @@ def _best(call: Callable[[], object], repeats: int = 3) -> float:
     for _ in range(repeats):
         times.of(call)()
     return min(times.seconds)
+
+
+def _real(folder: Path, jobs: int) -> None:
+    """Make a real run; say which share of it went into its record."""
+    job, path = folder / "job.toml", folder / "real.h5"
+    job.write_text(_PRODUCT.format(jobs=jobs, tasks=TASKS))
+    program = [sys.executable, "-m", "bench.record", "--appends", str(job), str(path)]
+    launcher = launch.find_launcher()
+    command, environment = launcher.command(3, program), launcher.environment(3)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr)
+    record = read(path)
+    seconds = float(record.jobs["end"].max())
+    tasks, spent = len(record.tasks) / len(record.jobs), float(done.stdout.split()[-1])
+    print(
+        f"real run: {len(record.jobs)} jobs with {tasks:.0f} tasks each in {seconds:.1f} s, "
+        f"{spent / seconds:.2%} of it for the record, {path.stat().st_size / 1e6:.1f} MB"
+    )
+
+
+def _run(job: Path, output: Path) -> None:
+    """Run a job file on every rank; rank 0 prints what its appends took in seconds."""
+    times = Times()
+    with Pool() as pool:
+        if not pool:
+            return
+        RecordWriter.append = times.of(RecordWriter.append)  # type: ignore[method-assign]
+        run(load(job), pool, Output(output), Progress(""))
+    print(sum(times.seconds))
 
 
 def _call(*words: str | Path) -> None:

@@ -55,9 +55,9 @@ writer.close()
 @contextmanager
 def writing(path, make_row, text=JOB):
     """A process that writes a record, and a function that lets it append a job."""
-    given = json.dumps([make_row("workers"), make_row("jobs"), make_row("layers", error_bound=0.125),
-                        make_row("events", detail="gone")])  # fmt: skip
-    command = [sys.executable, "-c", WRITER, str(path), text, given]
+    layer = make_row("layers", error_bound=0.125)
+    rows = [make_row("workers"), make_row("jobs"), layer, make_row("events", detail="gone")]
+    command = [sys.executable, "-c", WRITER, str(path), text, json.dumps(rows)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes) as child:
         assert child.stdout.readline() == "begun\n"
