@@ -235,10 +235,12 @@ def load_rows(
     wanted = {"job", *only.get(name, ())} if only is not None else None
     columns = [c for c in schema.TABLES[name] if wanted is None or c.name in wanted]
     there = [column.name for column in columns if column.since <= version]
-    lacking = [column for column in there if column not in (file[name].dtype.names or ())]
+    table = file[name]
+    names = table.dtype.names or ()  # h5py works it out anew each time
+    lacking = [column for column in there if column not in names]
     if lacking:
         raise InputError(f"{path}: table {name} lacks column {lacking[0]}")
-    stored: NDArray[np.void] = file[name].fields(there)[start:]
+    stored: NDArray[np.void] = table.fields(there)[start:]
     kinds = np.dtype([(column.name, column.dtype) for column in columns])
     if stored.dtype == kinds:
         return stored

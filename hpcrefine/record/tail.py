@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hpcrefine.record import reader, schema, state
 
+_WORKERS = ("rank", "session")
 _UNCHECKED, _WRONG = b"unchecked", b"wrong"
 
 
@@ -34,7 +35,7 @@ class News:
     attributes, environment : dict
         As in :class:`hpcrefine.record.reader.Record`.
     workers : ndarray
-        All rows of this table.
+        All rows of this table: ranks and sessions.
     tables : dict of str to ndarray
         Of the tables asked for, the rows of jobs that are new, and of no others.
     wrong : int
@@ -69,10 +70,13 @@ class Tail:
 
     def __init__(self, path: Path, only: reader.Columns) -> None:
         self._path = path
-        self._only = {"workers": ("rank", "host", "session"), **only}
+        self._only = only
         self._file: tuple[int, int] | None = None
         self._stamp = 0
         self._places: dict[str, int] = {}
+        self._attributes: dict[str, Any] = {}
+        self._environment: dict[str, Any] = {}
+        self._workers = np.empty(0, schema.dtype("workers"))
         self._forget()
 
     def look(self) -> News:
@@ -91,8 +95,10 @@ class Tail:
             if there != self._file or len(file["jobs"]) < self._places["jobs"]:
                 self._forget()
             anew, self._file = self._file is None, there
+            if anew:
+                self._read_head(file)
+            complete = bool(file.attrs["complete"])
             changed, self._stamp = status.st_mtime_ns != self._stamp, status.st_mtime_ns
-            attributes = reader.plain(file.attrs)
             tables = self._new_rows(file)
             amended = not live or (changed and len(tables["jobs"]) == 0)
             return News(
@@ -101,12 +107,19 @@ class Tail:
                 left_open=left_open,
                 size=status.st_size,
                 written=status.st_mtime,
-                attributes=attributes,
-                environment=reader.plain(file[schema.ENVIRONMENT].attrs),
-                workers=reader.decode(self._rows(file, "workers")),
+                attributes=self._attributes | {"complete": complete},
+                environment=self._environment,
+                workers=self._workers,
                 tables={name: reader.decode(rows) for name, rows in tables.items()},
                 wrong=self._count_wrong(file, tables["jobs"]["verdict"], amended),
             )
+
+    def _read_head(self, file: h5py.File) -> None:
+        """Read what stays the same as long as the file does."""
+        self._attributes = reader.plain(file.attrs)
+        self._environment = reader.plain(file[schema.ENVIRONMENT].attrs)
+        rows = reader.load_rows(self._path, file, "workers", {"workers": _WORKERS})
+        self._workers = reader.decode(rows)
 
     def _forget(self) -> None:
         self._file = None
@@ -123,7 +136,7 @@ class Tail:
         jobs = self._rows(file, "jobs")
         jobs = jobs[: _leading(jobs["job"] != schema.NO_JOB)]
         found = {"jobs": jobs}
-        for name in self._only.keys() - {"jobs", "workers"}:
+        for name in self._only.keys() - {"jobs"}:
             rows = self._rows(file, name)
             found[name] = rows[: _leading(np.isin(rows["job"], jobs["job"]))]
         for name, rows in found.items():

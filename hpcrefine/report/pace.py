@@ -75,20 +75,22 @@ class Steps:
     """
 
     def __init__(self) -> None:
-        self._times: list[NDArray[np.float64]] = []
+        self._times = np.empty(0)  # in ascending order, so that the median is at hand
         self.last = self.shown = math.nan
 
     def add(self, times: NDArray[np.float64], shown: float) -> None:
         """Add the times of some more jobs."""
-        self._times = [np.concatenate([*self._times, known(times)])]
+        new = np.sort(known(times))
+        self._times = np.insert(self._times, np.searchsorted(self._times, new), new)
         self.last, self.shown = float(times[-1]), shown
 
     @property
     def count(self) -> int:
         """How many jobs released it."""
-        return sum(map(len, self._times))
+        return len(self._times)
 
     @property
     def median(self) -> float:
         """Median time in seconds; NaN without any."""
-        return float(np.median(self._times[0])) if self.count else math.nan
+        low, high = (self.count - 1) // 2, self.count // 2
+        return float(self._times[low] + self._times[high]) / 2 if self.count else math.nan

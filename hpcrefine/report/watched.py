@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcrefine.errors import InputError
-from hpcrefine.experiment.turns import count_jobs
+from hpcrefine.experiment.turns import count_jobs, count_variants
 from hpcrefine.job import AnyJob, InferenceJob
 from hpcrefine.jobfile import load_text
 from hpcrefine.record.tail import News, Tail
@@ -164,7 +164,7 @@ class Watched:
             self._total = count_jobs(job, warmups=news.attributes["kind"] == "measured")
         except InputError:  # written by another program, or what it names is not at hand
             return
-        self._pace = Pace(_round(job, self._total))
+        self._pace = Pace(_round(job))
         self._unlocked = job.record.locking is False
 
     def _add(self, news: News) -> None:
@@ -247,11 +247,11 @@ class Watched:
                 yield variant, str(index), str(steps.count), *times, number(steps.shown, ".3g")
 
 
-def _round(job: AnyJob, total: int) -> int:
+def _round(job: AnyJob) -> int:
     """Return how many jobs make up a round, in which every variant has its turn."""
     if not isinstance(job, InferenceJob) and job.stream is not None:
         return _STREAM_ROUND
-    return max(1, total // (job.job.repeats + job.job.warmups))
+    return count_variants(job)
 
 
 def _jobs(news: News) -> int:
