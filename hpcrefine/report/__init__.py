@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpcrefine.errors import InputError
+from hpcrefine.record import schema
 from hpcrefine.record.reader import Record, read
 from hpcrefine.report import export, inference, inferencetext, plots, render, streams, streamtext
 from hpcrefine.report.codes import Codes, compare
@@ -13,6 +14,13 @@ from hpcrefine.report.streams import Streams
 from hpcrefine.report.tables import Table, summarise
 
 __all__ = ["report"]
+
+# Tasks are by far the most rows, and no table is made of them.
+_COLUMNS = {
+    name: [column.name for column in columns]
+    for name, columns in schema.TABLES.items()
+    if name != "tasks"
+}
 
 
 def report(
@@ -80,11 +88,11 @@ def _summarise(path: Path, phases: bool) -> Table | Streams | Inference:
         return streams.summarise(record)
     if inference.has_inference(record) and not phases:
         return inference.summarise(read(path, inference.COLUMNS))
-    return summarise(read(path))
+    return summarise(read(path, _COLUMNS))
 
 
 def _of_products(path: Path) -> Record:
-    record = read(path)
+    record = read(path, _COLUMNS)
     if inference.has_inference(record):
         raise InputError(f"--codes: {path}: found a record of inference, expected one of products")
     return record
