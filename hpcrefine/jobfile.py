@@ -9,11 +9,12 @@ key, what was found and what was expected.
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Any, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -31,11 +32,15 @@ from hpcrefine.job import (
 
 Data = dict[str, Any]
 Key = str | int
+M = TypeVar("M", bound=BaseModel)
 
-_SET = "# --set "  # begins the comments that overrides become
+#: The section that makes a job file a study file, see :mod:`hpcrefine.study`.
+SWEEP = "sweep"
+
+_SET = "# --set "  # begins a comment of a job's text as run: an override
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> AnyJob:
+def load(path: str | Path, overrides: Sequence[str] = (), swept: Sequence[str] = ()) -> AnyJob:
     """Read and validate a job file.
 
     Parameters
@@ -45,6 +50,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> AnyJob:
     overrides : sequence of str
         ``section.key=value`` each, applied in order over what the file says; the value is TOML,
         or a bare string where it does not parse as TOML.
+    swept : sequence of str
+        Likewise, by ``[sweep]``. That section itself says nothing about a single run.
 
     Returns
     -------
@@ -57,7 +64,12 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> AnyJob:
         If the file cannot be read, is not TOML, or says something a job cannot say.
     """
     path = Path(path)
-    return _load(path, _text(path), overrides)
+    text, data = parse(path)
+    data.pop(SWEEP, None)
+    applied = [_Override.parse(override) for override in overrides]
+    applied += [_Override.parse(override, f"[{SWEEP}]") for override in swept]
+    as_run = "\n".join([text.rstrip("\n"), *(f"{_SET}{one.text}" for one in applied), ""])
+    return _build(path, data, applied).read_from(path, as_run)
 
 
 def load_text(text: str, path: Path) -> AnyJob:
@@ -66,38 +78,32 @@ def load_text(text: str, path: Path) -> AnyJob:
     Parameters
     ----------
     text : str
-        What :attr:`hpcrefine.job.AnyJob.text` was: comments at its end are overrides.
+        TOML, with a comment line for each override at its end.
     path : Path
-        What messages name; what it is relative to, so is what the job names.
+        What messages name; what the job names is relative to its folder.
 
     Raises
     ------
     InputError
-        As :func:`load`.
+        If it is not TOML, or says something a job cannot say.
     """
-    lines = text.rstrip("\n").split("\n")
-    end = next((i for i, line in enumerate(reversed(lines)) if not line.startswith(_SET)), 0)
-    given, overrides = lines[: len(lines) - end], lines[len(lines) - end :]
-    return _load(path, "\n".join(given), [line.removeprefix(_SET) for line in overrides])
+    try:
+        data, overrides = without_sweep(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid TOML: {error}") from None
+    applied = [_Override.parse(line.removeprefix(_SET)) for line in overrides]
+    return _build(path, data, applied).read_from(path, text)
 
 
-def _load(path: Path, text: str, overrides: Sequence[str]) -> AnyJob:
-    data = _parse(path, text)
-    applied = [_Override.parse(override) for override in overrides]
+def _build(path: Path, data: Data, applied: "Sequence[_Override]") -> AnyJob:
     for override in applied:
         override.apply(data)
     if isinstance(data.setdefault("job", {}), dict):
         data["job"].setdefault("name", path.stem)
-    try:
-        job: AnyJob = _model(data).model_validate(data, context={"base": path.parent})
-    except ValidationError as error:
-        message = _explain(error.errors(), path, data, applied)
-        raise InputError("\\n".join(message.splitlines())) from None
-    as_run = "\n".join([text.rstrip("\n"), *(f"{_SET}{one.text}" for one in applied), ""])
-    return job.read_from(path, as_run)
+    return validate(_model(data), data, path, applied)
 
 
-def load_product(path: str | Path, overrides: Sequence[str] = ()) -> Job:
+def load_product(path: str | Path, overrides: Sequence[str] = (), swept: Sequence[str] = ()) -> Job:
     """Read and validate a job file of a product, see :func:`load`.
 
     Raises
@@ -105,13 +111,55 @@ def load_product(path: str | Path, overrides: Sequence[str] = ()) -> Job:
     InputError
         If it is one of another kind, too.
     """
-    job = load(path, overrides)
+    job = load(path, overrides, swept)
     if isinstance(job, InferenceJob):
         raise InputError(
             f'{job.where("job", "kind")}: found "inference", expected "matmul": only products can '
             "be simulated"
         )
     return job
+
+
+def validate(model: type[M], data: Data, path: Path, applied: "Sequence[_Override]" = ()) -> M:
+    """Make a model of what a file says.
+
+    Parameters
+    ----------
+    model : type of BaseModel
+        With a field for each section.
+    data : dict
+        The sections.
+    path : Path
+        The file.
+    applied : sequence of _Override
+        What has been said otherwise than in the file.
+
+    Raises
+    ------
+    InputError
+        If the data say something that the model does not take.
+    """
+    try:
+        return model.model_validate(data, context={"base": path.parent})
+    except ValidationError as error:
+        message = _explain(model, error.errors(), path, data, applied)
+        raise InputError("\\n".join(message.splitlines())) from None
+
+
+def without_sweep(text: str) -> tuple[Data, list[str]]:
+    """Return what a job's text says, and what was said otherwise; nothing about a sweep.
+
+    Two texts with the same are of the same job, whatever their comments.
+
+    Parameters
+    ----------
+    text : str
+        As the record has it: TOML, with a comment line for each override at its end.
+    """
+    data = tomllib.loads(text)
+    data.pop(SWEEP, None)
+    lines = text.splitlines()
+    return data, [line for line in lines if line.startswith(_SET)]
 
 
 def _model(data: Data) -> type[AnyJob]:
@@ -121,20 +169,24 @@ def _model(data: Data) -> type[AnyJob]:
     return InferenceJob if kind == "inference" else Job
 
 
-def _text(path: Path) -> str:
+def parse(path: Path) -> tuple[str, Data]:
+    """Read a TOML file: its text, and what that says.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is not TOML.
+    """
     try:
-        return path.read_bytes().decode()
+        text = path.read_bytes().decode()
     except OSError as error:
         raise InputError(f"{path}: found {error.strerror}, expected a job file") from None
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: found a byte at {error.start} that is not UTF-8, expected TOML"
         ) from None
-
-
-def _parse(path: Path, text: str) -> Data:
     try:
-        return tomllib.loads(text)
+        return text, tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         lines = text.split("\n")
         end = f"(at line {len(lines)}, column {len(lines[-1]) + 1})"
@@ -142,16 +194,28 @@ def _parse(path: Path, text: str) -> Data:
         raise InputError(f"{path}: not valid TOML: {reason}") from None
 
 
+def override(data: Data, text: str) -> None:
+    """Change what a file says by one ``section.key=value``.
+
+    Raises
+    ------
+    InputError
+        If it is none, or leads through something that is no table.
+    """
+    _Override.parse(text).apply(data)
+
+
 @dataclass(frozen=True)
 class _Override:
-    """One ``--set section.key=value``."""
+    """One ``section.key=value``, and what says it: ``--set``, or a sweep."""
 
     text: str
     keys: tuple[str, ...]
     value: object
+    origin: str
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, origin: str = "--set") -> Self:
         name, equals, raw = text.partition("=")
         keys = tuple(part.strip() for part in name.split("."))
         if not equals or len(keys) < 2 or not all(keys) or not text.isprintable():
@@ -160,7 +224,7 @@ class _Override:
             parsed = tomllib.loads(f"value = {raw}")
         except (ValueError, RecursionError):
             parsed = {"value": raw.strip()}
-        return cls(text, keys, parsed["value"])
+        return cls(text, keys, parsed["value"], origin)
 
     def apply(self, data: Data) -> None:
         table = data
@@ -169,14 +233,18 @@ class _Override:
             if not isinstance(inner, dict):
                 place = ".".join(self.keys[:depth])
                 raise InputError(
-                    f"--set {self.text}: found {place} = {_shown(inner)}, expected a table"
+                    f"{self.origin} {self.text}: found {place} = {_shown(inner)}, expected a table"
                 )
             table = inner
         table[self.keys[-1]] = self.value
 
 
 def _explain(
-    errors: Iterable[ErrorDetails], path: Path, data: Data, overrides: Sequence[_Override]
+    model: type[BaseModel],
+    errors: Iterable[ErrorDetails],
+    path: Path,
+    data: Data,
+    overrides: Sequence[_Override],
 ) -> str:
     """Put the first mistake in one line; first goes an unknown kind of job, then unknown keys.
 
@@ -195,24 +263,24 @@ def _explain(
     if context.get("found") is not None:
         value = context["found"]
     blamed = [
-        one.text
+        f"{one.origin} {one.text}"
         for one in overrides
         if all(
             theirs in str(ours).split(", ") for ours, theirs in zip(keys, one.keys, strict=False)
         )
     ]
-    where = f"{path} with --set {blamed[-1]}" if blamed else str(path)
+    where = f"{path} with {blamed[-1]}" if blamed else str(path)
     section, *rest = keys
-    model = _model(data)
     in_section = rest or section in model.model_fields or isinstance(value, dict)
     place = f"[{section}] {_dotted(rest)}".strip() if in_section else str(section)
     if error["type"] == "refusal":
         return f"{where}: {place}: {context['complaint']}"
     field, known = _look_up(model, keys, branch)
+    if error["type"] == "rule":
+        return f"{where}: {place}: found {_shown(value)}, expected {context['expected']}"
     if field is None:
         return f"{where}: {place}: unknown key; {_hint(model, keys, known)}"
-    wanted = context["expected"] if error["type"] == "rule" else _expected(field, error["type"])
-    return f"{where}: {place}: found {_shown(value)}, expected {wanted}"
+    return f"{where}: {place}: found {_shown(value)}, expected {_expected(field, error['type'])}"
 
 
 _MISSING = object()
@@ -255,7 +323,7 @@ def _dotted(keys: Iterable[Key]) -> str:
 
 
 def _look_up(
-    model: type[AnyJob], keys: Sequence[Key], branch: str
+    model: type[BaseModel], keys: Sequence[Key], branch: str
 ) -> tuple[FieldInfo | None, Iterable[str]]:
     """Return the field that keys lead to, None if there is none, and its known siblings."""
     known, field = model.model_fields, None
@@ -276,7 +344,7 @@ def _kinds(field: FieldInfo) -> list[Any]:
     return [kind for kind in kinds if kind is not type(None)]
 
 
-def _hint(model: type[AnyJob], keys: Sequence[Key], known: Iterable[str]) -> str:
+def _hint(model: type[BaseModel], keys: Sequence[Key], known: Iterable[str]) -> str:
     key = str(keys[-1])
     for other, kind in ((Job, "matmul"), (InferenceJob, "inference")):
         if other is not model and key in _keys(other, *keys[:-1]):
@@ -289,7 +357,7 @@ def _hint(model: type[AnyJob], keys: Sequence[Key], known: Iterable[str]) -> str
     return f"expected one of {', '.join(known)}"
 
 
-def _keys(model: type[AnyJob], *way: Key) -> set[str]:
+def _keys(model: type[BaseModel], *way: Key) -> set[str]:
     """Return the names of a model's sections, or of the keys of a section on the way there."""
     if not way:
         return set(model.model_fields)
@@ -322,18 +390,28 @@ def _expected(field: FieldInfo, problem: str) -> str:
     return span if in_range else f"{noun} {span}".strip()
 
 
+def as_toml(value: object) -> str:
+    """Write a value of a TOML file as such a file has it, in one line."""
+    if isinstance(value, str | bool):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, dict):
+        inner = (f"{_bare(key)} = {as_toml(inner)}" for key, inner in value.items())
+        return "{" + ", ".join(inner) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(as_toml, value)) + "]"
+    return str(value)
+
+
+def _bare(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else as_toml(key)
+
+
 def _shown(value: object) -> str:
     """Write a value as TOML would, cut to what fits in a message."""
     if value is _MISSING:
         text = "nothing"
-    elif isinstance(value, str | bool):
-        text = json.dumps(value, ensure_ascii=False)
-    elif isinstance(value, dict):
-        text = "{" + ", ".join(f"{key} = {_shown(inner)}" for key, inner in value.items()) + "}"
-    elif isinstance(value, list):
-        text = "[" + ", ".join(map(_shown, value)) + "]"
     elif isinstance(value, int) and value.bit_length() > 64:
         text = f"an integer of {value.bit_length()} bits"
     else:
-        text = str(value)
+        text = as_toml(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -21,6 +21,7 @@ MPIEXEC_VARIABLE = "HPCREFINE_MPIEXEC"
 TERMINAL_VARIABLE = "HPCREFINE_TERMINAL"
 TOLERANCE_VARIABLE = "HPCREFINE_FAULT_TOLERANCE"
 DEFAULT_RANKS = 4
+ENDED_EARLY = 3  # exit code of a run that was told to end itself, and did
 TOLERANCE_HINT = "Open MPI 5 started with --with-ft ulfm lets a run outlive its workers"
 
 _DEADLY = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from hpcrefine import __version__
-from hpcrefine.cli import checkup, jobs, reports
+from hpcrefine.cli import checkup, jobs, reports, studies
 from hpcrefine.cli.parser import Parser
 from hpcrefine.errors import InputError
 
@@ -50,6 +50,6 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"hpcrefine {__version__}")
     words = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (jobs, reports, checkup):
+    for group in (jobs, studies, reports, checkup):
         group.add(words)
     return parser

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcrefine import launch
+from hpcrefine.cli.parser import add_overrides
 from hpcrefine.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,14 +61,7 @@ def add(words: "Words") -> None:
 def _add_job(word: argparse.ArgumentParser) -> None:
     """Add what says a job and where its record goes."""
     word.add_argument("job", metavar="JOB.toml")
-    word.add_argument(
-        *("--set", "-s"),
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        dest="overrides",
-        help="override a key of the job file; may be repeated",
-    )
+    add_overrides(word)
     word.add_argument("-o", "--output", type=Path, metavar="FILE", help="the record to write")
 
 

@@ -25,3 +25,15 @@ class Parser(argparse.ArgumentParser):
 
 #: Where words are added.
 Words: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+def add_overrides(word: argparse.ArgumentParser) -> None:
+    """Add ``--set`` to a word that takes a job file."""
+    word.add_argument(
+        *("--set", "-s"),
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="override a key of the job file; may be repeated",
+    )

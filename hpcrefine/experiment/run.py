@@ -18,6 +18,7 @@ from hpcrefine.experiment.turns import InferenceTurn, Turn, inference_turns, tur
 from hpcrefine.inference.precision import LIMB_PEAK
 from hpcrefine.inputs import operands, samples
 from hpcrefine.job import AnyJob, InferenceJob, Job
+from hpcrefine.jobfile import without_sweep
 from hpcrefine.kernels import Peaks
 from hpcrefine.record import environment
 from hpcrefine.record.reader import read
@@ -99,7 +100,8 @@ def check_resumable(job: AnyJob, path: Path) -> None:
     InputError
         If there is no such record, its run has not been interrupted, or it was of another job.
     """
-    if load_interrupted(path).attributes["job"] != job.text:
+    text = load_interrupted(path).attributes["job"]
+    if text != job.text and without_sweep(text) != without_sweep(job.text):
         raise InputError(
             f"{path}: found the record of another job, expected one of {job.path} as it is now, "
             "with the same --set"

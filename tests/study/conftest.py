@@ -1,0 +1,52 @@
+"""Study files, and records for points."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hpcrefine.record import schema
+from hpcrefine.record.writer import RecordWriter
+
+JOB = """
+[job]
+name = "small"
+repeats = 2
+warmups = 0
+[operands]
+a = { random = "normal", shape = [32, 24] }
+b = { random = "normal", shape = [24, 20] }
+[code]
+scheme = "uncoded"
+tasks = 4
+"""
+
+
+@pytest.fixture
+def study_file(tmp_path):
+    """Return a function that writes a study file: a small job with some lines after ``[sweep]``."""
+
+    def write(sweep, job=JOB):
+        path = tmp_path / "study.toml"
+        path.write_text(f"{job}[sweep]\n{sweep}\n")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_record():
+    """Return a function that writes a record with so many finished jobs."""
+
+    def write(path: Path, jobs: int, complete: bool = True):
+        writer = RecordWriter(path, job_text="", kind="measured", environment={}, workers=[])
+        for number in range(jobs):
+            row = {
+                c.name: (c.values or ("",))[0] if "S" in c.dtype else np.dtype(c.dtype).type(0)
+                for c in schema.TABLES["jobs"]
+            }
+            writer.append(row | {"job": number}, [], [])
+        writer.close(complete)
+        return path
+
+    return write
