@@ -135,9 +135,13 @@ def main() -> int:
         print(f"append: {write(path, options.jobs)}")
         rows_, size = options.jobs * LAYERS * TASKS, path.stat().st_size
         print(f"size: {size / 1e6:.1f} MB, {size / rows_:.1f} bytes a row of tasks")
-        print(f"read: {_best(lambda: read(path)):.2f} s")
-        print(f"hpcrefine report: {_best(lambda: _call('report', path)):.2f} s")
-        print(f"hpcrefine watch --once: {_best(lambda: _call('watch', path, '--once')):.2f} s")
+        calls = {
+            "read": lambda: read(path),
+            "hpcrefine report": lambda: _call("report", path),
+            "hpcrefine watch --once": lambda: _call("watch", path, "--once"),
+        }
+        for name, call in calls.items():
+            print(f"{name}: {_best(call, options.repeats):.2f} s")
         if options.run:
             _real(Path(folder), options.jobs)
     return 0
@@ -148,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--jobs", type=int, default=JOBS)
+    parser.add_argument("--repeats", type=int, default=3, help="of which the best reading counts")
     parser.add_argument("--run", action="store_true", help="make a real run too")
     parser.add_argument("--appends", nargs=2, type=Path, help=argparse.SUPPRESS)
     return parser
@@ -163,7 +168,7 @@ def _blank(table: str) -> dict[str, Any]:
     }
 
 
-def _best(call: Callable[[], object], repeats: int = 3) -> float:
+def _best(call: Callable[[], object], repeats: int) -> float:
     times = Times()
     for _ in range(repeats):
         times.of(call)()
