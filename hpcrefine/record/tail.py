@@ -94,13 +94,16 @@ class Tail:
             there = (status.st_dev, status.st_ino)
             if there != self._file or len(file["jobs"]) < self._places["jobs"]:
                 self._forget()
-            anew, self._file = self._file is None, there
+            anew = self._file is None
             if anew:
                 self._read_head(file)
             complete = bool(file.attrs["complete"])
-            changed, self._stamp = status.st_mtime_ns != self._stamp, status.st_mtime_ns
-            tables = self._new_rows(file)
+            tables, places = self._new_rows(file)
+            changed = status.st_mtime_ns != self._stamp
             amended = not live or (changed and len(tables["jobs"]) == 0)
+            wrong = self._count_wrong(file, tables["jobs"]["verdict"], places["jobs"], amended)
+            # Only now, so that a look that failed is made up for by the next.
+            self._file, self._stamp, self._places = there, status.st_mtime_ns, places
             return News(
                 anew=anew,
                 live=live,
@@ -111,7 +114,7 @@ class Tail:
                 environment=self._environment,
                 workers=self._workers,
                 tables={name: reader.decode(rows) for name, rows in tables.items()},
-                wrong=self._count_wrong(file, tables["jobs"]["verdict"], amended),
+                wrong=wrong,
             )
 
     def _read_head(self, file: h5py.File) -> None:
@@ -131,25 +134,30 @@ class Tail:
     def _rows(self, file: h5py.File, name: str) -> NDArray[np.void]:
         return reader.load_rows(self._path, file, name, self._only, self._places[name])
 
-    def _new_rows(self, file: h5py.File) -> dict[str, NDArray[np.void]]:
-        """Read the new jobs, then what belongs to them, which was written before."""
+    def _new_rows(self, file: h5py.File) -> tuple[dict[str, NDArray[np.void]], dict[str, int]]:
+        """Read the new jobs, then what belongs to them; return it, and where to go on.
+
+        What belongs to a job is written before it: rows of jobs that are not there yet wait.
+        """
         jobs = self._rows(file, "jobs")
         jobs = jobs[: _leading(jobs["job"] != schema.NO_JOB)]
-        found = {"jobs": jobs}
+        found, places = {"jobs": jobs}, {"jobs": self._places["jobs"] + len(jobs)}
         for name in self._only.keys() - {"jobs"}:
             rows = self._rows(file, name)
-            found[name] = rows[: _leading(np.isin(rows["job"], jobs["job"]))]
-        for name, rows in found.items():
-            self._places[name] += len(rows)
-        return found
+            theirs = np.flatnonzero(np.isin(rows["job"], jobs["job"]))
+            found[name] = rows[theirs]
+            places[name] = self._places[name] + (int(theirs[-1]) + 1 if len(theirs) else 0)
+        return found, places
 
-    def _count_wrong(self, file: h5py.File, new: NDArray[np.bytes_], amended: bool) -> int:
+    def _count_wrong(
+        self, file: h5py.File, new: NDArray[np.bytes_], jobs: int, amended: bool
+    ) -> int:
         """Count wrong results; those of streams are found out later, and change rows in place."""
         if not amended:
             self._wrong += int(np.count_nonzero(new == _WRONG))
             return self._wrong
         rows = reader.load_rows(self._path, file, "jobs", {"jobs": ("verdict",)}, self._settled)
-        verdicts = rows["verdict"][: self._places["jobs"] - self._settled]
+        verdicts = rows["verdict"][: jobs - self._settled]
         self._wrong = self._settled_wrong + int(np.count_nonzero(verdicts == _WRONG))
         settled = verdicts[: _leading(verdicts != _UNCHECKED)]
         self._settled += len(settled)

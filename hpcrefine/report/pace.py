@@ -9,6 +9,7 @@ from hpcrefine.report.statistics import SMALLEST, Summary, known
 from hpcrefine.report.writing import duration
 
 _RECENT = 30  # rounds
+_SLOW = 10.0  # seconds a job
 
 
 class Pace:
@@ -32,8 +33,10 @@ class Pace:
 
     def rate(self) -> str:
         """Say how many jobs are finished a second; nothing as long as no round is over."""
-        median = Summary.of(self._rounds()).median
-        return f"{self._jobs / median:.3g} a second" if median > 0 else ""
+        each = Summary.of(self._rounds()).median / self._jobs
+        if not each > 0:
+            return ""
+        return f"{1 / each:.3g} a second" if each < _SLOW else f"one in {duration(each)}"
 
     def left(self, total: int | None, done: int) -> str:
         """Say how long the jobs that are left will take; nothing where that is unknown.

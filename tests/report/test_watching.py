@@ -167,16 +167,21 @@ def test_verdicts_that_are_found_out_later_count(path, make_row):
     assert "done     4 jobs\n" in record.text()
 
 
-def test_rows_that_a_killed_writer_left_without_their_job_are_no_jobs(path, make_row):
+def test_rows_without_their_job_are_no_jobs(path, make_row):
     given = {"job_text": "", "kind": "measured", "environment": {}, "workers": []}
-    writer = RecordWriter(path, **given)
+    writer = RecordWriter(path, **given, locking=False)
     writer.append(make_row("jobs", job=0), [make_row("layers", job=0)], [])
     writer._extend("layers", schema.pack("layers", [make_row("layers", job=1)]))
-    writer._file["jobs"].resize((2,))
+    tail = Tail(path, JOBS | {"layers": ()})
+    news = tail.look()
+    assert news.tables["jobs"]["job"].tolist() == news.tables["layers"]["job"].tolist() == [0]
+    writer.append(make_row("jobs", job=2), [make_row("layers", job=2)], [])
+    news = tail.look()
+    assert news.tables["jobs"]["job"].tolist() == news.tables["layers"]["job"].tolist() == [2]
+    writer._file["jobs"].resize((3,))
     writer.close(complete=False)
-    news = Tail(path, JOBS | {"layers": ()}).look()
-    assert news.tables["jobs"]["job"].tolist() == [0]
-    assert news.tables["layers"]["job"].tolist() == [0]
+    news = tail.look()
+    assert len(news.tables["jobs"]) == len(news.tables["layers"]) == 0
 
 
 def test_what_cannot_be_seen_is_not_taken_for_dead(path, make_row):
@@ -272,6 +277,9 @@ def test_time_left_is_the_rounds_that_are_left():
     pace.add(22.0 + 5.0 * np.arange(1, 401))
     assert pace.rate() == "0.2 a second"
     assert pace.left(405 + 2000, 405) == "2 h 46 min left"
+    slow = Pace()
+    slow.add(90.0 * np.arange(9))
+    assert slow.rate() == "one in 1 min 30 s"
 
 
 def test_a_real_run_is_followed_to_its_end(tmp_path, mpiexec):
