@@ -68,13 +68,39 @@ def load(path: str | Path, overrides: Sequence[str] = (), swept: Sequence[str] =
     data.pop(SWEEP, None)
     applied = [_Override.parse(override) for override in overrides]
     applied += [_Override.parse(override, f"[{SWEEP}]") for override in swept]
+    as_run = "\n".join([text.rstrip("\n"), *(f"{_SET}{one.text}" for one in applied), ""])
+    return _build(path, data, applied).read_from(path, as_run)
+
+
+def load_text(text: str, path: Path) -> AnyJob:
+    """Validate the text of a job as it was run, which its record holds.
+
+    Parameters
+    ----------
+    text : str
+        TOML, with a comment line for each override at its end.
+    path : Path
+        What messages name; what the job names is relative to its folder.
+
+    Raises
+    ------
+    InputError
+        If it is not TOML, or says something a job cannot say.
+    """
+    try:
+        data, overrides = without_sweep(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid TOML: {error}") from None
+    applied = [_Override.parse(line.removeprefix(_SET)) for line in overrides]
+    return _build(path, data, applied).read_from(path, text)
+
+
+def _build(path: Path, data: Data, applied: "Sequence[_Override]") -> AnyJob:
     for override in applied:
         override.apply(data)
     if isinstance(data.setdefault("job", {}), dict):
         data["job"].setdefault("name", path.stem)
-    job = validate(_model(data), data, path, applied)
-    as_run = "\n".join([text.rstrip("\n"), *(f"{_SET}{one.text}" for one in applied), ""])
-    return job.read_from(path, as_run)
+    return validate(_model(data), data, path, applied)
 
 
 def load_product(path: str | Path, overrides: Sequence[str] = (), swept: Sequence[str] = ()) -> Job:

@@ -47,3 +47,12 @@ def test_every_comparison_runs_and_is_right(tmp_path, int8_fault):
     if not dask:
         assert "dask_product: skipped" in page
     assert (tmp_path / "summary.svg").read_text().startswith("<?xml")
+
+
+def test_a_record_at_size_is_measured():
+    command = [sys.executable, "-m", "bench.record", "--jobs", "2", "--repeats", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    figures = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    programs = {"hpcrefine report", "hpcrefine watch --once"}
+    assert figures.keys() == {"append", "size", "read"} | programs

@@ -9,7 +9,7 @@ from hpcrefine.errors import InputError
 from hpcrefine.faults import Faults, Service
 from hpcrefine.job import CodeSection, FileOperand, Job, JobSection, RandomOperand, RandomRates
 from hpcrefine.job.codes import MAX_CODED
-from hpcrefine.jobfile import load
+from hpcrefine.jobfile import load, load_text
 
 OPERANDS = '[operands]\na = {random = "normal", shape = [8, 4]}\nb = "a.T"\n'
 JOBS = Path(__file__).parents[1] / "jobs"
@@ -107,6 +107,15 @@ def test_paths_start_from_the_file_s_folder_but_the_record_s(write, tmp_path):
 @pytest.mark.parametrize("path", sorted(JOBS.glob("*.toml")), ids=lambda path: path.stem)
 def test_shipped_jobs_load(path):
     assert load(path).job.name == path.stem
+
+
+@pytest.mark.parametrize("path", sorted(JOBS.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_text_as_run_says_the_same_job(path):
+    for overrides in ((), ("job.repeats=9", 'job.name = "x # y"', "job.repeats=7")):
+        job = load(path, overrides)
+        again = load_text(job.text, path)
+        assert again == job
+        assert again.text == job.text
 
 
 @pytest.mark.parametrize(

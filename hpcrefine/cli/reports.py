@@ -1,4 +1,4 @@
-"""Words that read records: ``report``, ``export``."""
+"""Words that read records: ``report``, ``export`` and ``watch``."""
 
 import argparse
 from pathlib import Path
@@ -56,6 +56,21 @@ def add(words: "Words") -> None:
     export.add_argument("--force", action="store_true", help="replace files that are there")
     export.set_defaults(call=_export)
 
+    watch = words.add_parser("watch", help="follow a run, or a study, from another shell")
+    watch.add_argument("record", type=Path, metavar="FILE", help="a record or a study's folder")
+    watch.add_argument("--once", action="store_true", help="show how far it is and end")
+    watch.add_argument(
+        *("--interval", "-i"),
+        type=float,
+        default=1.0,
+        metavar="SECONDS",
+        help="time between two looks (default: 1)",
+    )
+    watch.add_argument(
+        "--wait", action="store_true", help="wait for a record that is not there yet"
+    )
+    watch.set_defaults(call=_watch)
+
 
 def _report(options: argparse.Namespace) -> int:
     from hpcrefine.report import report
@@ -84,3 +99,14 @@ def _export(options: argparse.Namespace) -> int:
     for path in export(options.sources, options.output, options.format, force=options.force):
         print(f"wrote {path}")
     return 0
+
+
+def _watch(options: argparse.Namespace) -> int:
+    try:
+        from hpcrefine.report.watching import watch
+
+        return watch(
+            options.record, once=options.once, interval=options.interval, wait=options.wait
+        )
+    except KeyboardInterrupt:
+        return 130  # not 0: the run need not be over

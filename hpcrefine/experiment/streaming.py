@@ -12,7 +12,7 @@ from hpcrefine.errors import InputError, LostError
 from hpcrefine.experiment.conditions import Conditions
 from hpcrefine.experiment.measuring import options
 from hpcrefine.experiment.streamlog import Setting, StreamLog, write_lost
-from hpcrefine.experiment.turns import Turn, arrivals, generators, turns
+from hpcrefine.experiment.turns import STREAM_WARMUPS, Turn, arrivals, generators, turns
 from hpcrefine.experiment.verify import spread
 from hpcrefine.inputs import operands
 from hpcrefine.job import Job
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from hpcrefine.cluster.resident import Resident
     from hpcrefine.schedule.plan import Plan
 
-_WARMUP_JOBS = 20
 _MOST_ROWS = 64  # of each resolution are kept to be checked ...
 _MOST_BYTES = 1 << 29  # ... fewer if all would take more than this
 _OF_RESIDENTS = ("digits", "digit_bits", "scale", "code", "tasks", "redundancy", "split", "survive")
@@ -111,7 +110,7 @@ class Streaming:
         str
             Why the last job that was lost was; empty if none was.
         """
-        times = arrivals(self._job, turn.repeat)[: _WARMUP_JOBS if turn.warmup else None]
+        times = arrivals(self._job, turn.repeat)[: STREAM_WARMUPS if turn.warmup else None]
         begin = next((p for p in range(len(times)) if first + p not in writer.finished), None)
         if begin is None:
             return ""

@@ -11,6 +11,8 @@ from hpcrefine.errors import InputError
 from hpcrefine.job import AnyJob, CodeSection, InferenceJob, Job, Setting
 
 ONESHOT = "oneshot"
+#: So many jobs of a stream warm up, if it has them.
+STREAM_WARMUPS = 20
 
 V = TypeVar("V")
 
@@ -75,13 +77,15 @@ class InferenceTurn:
 
 def inference_turns(job: InferenceJob) -> list[InferenceTurn]:
     """Return the jobs of a run of a network, in order as :func:`turns`."""
-    variants: list[tuple[str, Setting | None]] = [*job.settings]
-    if job.baseline.oneshot:
-        variants.append((ONESHOT, None))
     return [
         InferenceTurn(*variant, repeat, warmup)
-        for variant, repeat, warmup in in_order(job, variants)
+        for variant, repeat, warmup in in_order(job, _inference_variants(job))
     ]
+
+
+def _inference_variants(job: InferenceJob) -> list[tuple[str, Setting | None]]:
+    oneshot: list[tuple[str, Setting | None]] = [(ONESHOT, None)] if job.baseline.oneshot else []
+    return [*job.settings, *oneshot]
 
 
 def generators(job: AnyJob) -> list[np.random.Generator]:
@@ -109,18 +113,27 @@ def turns(job: Job) -> list[Turn]:
 
     The order is the seed's, and a longer run begins like a shorter one.
     """
+    return [
+        Turn(*variant, repeat, warmup)
+        for variant, repeat, warmup in in_order(job, _product_variants(job))
+    ]
+
+
+_ProductVariant = tuple[str, CodeSection | None, str, float | None, int]
+
+
+def _product_variants(job: Job) -> list[_ProductVariant]:
     kinds: list[tuple[str, CodeSection | None]] = [*job.codes]
     if job.baseline.oneshot:
         codes = {code: None for _, code in job.codes} if job.baseline.coded else {None: None}
         kinds += [(ONESHOT, code) for code in codes]
-    variants = [
+    return [
         (label, code, split, deadline, slow)
         for label, code in kinds
         for split in job.splits
         for deadline in job.deadlines
         for slow in job.stragglers
     ]
-    return [Turn(*variant, repeat, warmup) for variant, repeat, warmup in in_order(job, variants)]
 
 
 def in_order(job: AnyJob, variants: Sequence[V]) -> list[tuple[V, int, bool]]:
@@ -133,3 +146,31 @@ def in_order(job: AnyJob, variants: Sequence[V]) -> list[tuple[V, int, bool]]:
         for at in order.permutation(len(variants))
     ]
     return warmups + repeats
+
+
+def count_variants(job: AnyJob) -> int:
+    """Return how many variants each repeat of a run has."""
+    if isinstance(job, InferenceJob):
+        return len(_inference_variants(job))
+    return len(_product_variants(job))
+
+
+def count_jobs(job: AnyJob, warmups: bool = True) -> int:
+    """Return how many jobs a run leaves in its record.
+
+    Parameters
+    ----------
+    job : Job or InferenceJob
+        What is run.
+    warmups : bool
+        Whether it warms up; simulations do not.
+
+    Raises
+    ------
+    InputError
+        If its file of arrivals has gone.
+    """
+    stream = None if isinstance(job, InferenceJob) else job.stream
+    length = 1 if stream is None else stream.length
+    warm = min(length, STREAM_WARMUPS) * job.job.warmups if warmups else 0
+    return count_variants(job) * (warm + length * job.job.repeats)

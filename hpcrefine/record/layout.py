@@ -18,7 +18,9 @@ _CHUNK_ROWS = {
     **{"workers": 64, "jobs": 64, "layers": 128, "tasks": 512, "events": 32, "estimates": 128},
     "upgrades": 128,
 }
-_LONG_CHUNK_ROWS = 8192  # of compressed tables, which are written many rows at a time
+# Of compressed tables, which are written many rows at a time: in SWMR mode a compressed chunk that
+# grows leaves its old place unused, so that tables of few rows a job would swell.
+_LONG_CHUNK_ROWS = 8192
 _COMPRESSED = ("predictions",)  # in all records
 
 

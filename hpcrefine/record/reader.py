@@ -1,7 +1,8 @@
 """Reading a record: finished, interrupted by a kill, or still being written."""
 
+import contextlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def read(path: str | os.PathLike[str], only: Columns | None = None) -> Record:
     """
     path = Path(path)
     stored = _load(path, only)
-    tables = {name: _decode(rows) for name, rows in stored.tables.items()}
+    tables = {name: decode(rows) for name, rows in stored.tables.items()}
     return Record(path, stored.attributes, stored.environment, **tables)
 
 
@@ -151,20 +152,33 @@ def load_ended(path: Path) -> Stored:
     return _load(path)
 
 
-def _load(path: Path, only: Columns | None = None) -> Stored:
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """Open a record for reading, in whatever state its writer left it.
+
+    Raises
+    ------
+    InputError
+        As :func:`read`; what h5py raises inside becomes one, too.
+    """
     try:
         if not state.is_hdf5(path):
             raise InputError(f"{path}: not an HDF5 file; expected a record of hpcrefine")
         # A reader changes nothing, so that it needs no lock; network file systems may lack them.
         with h5py.File(path, "r", swmr=state.left_open(path), locking=False) as file:
             _check_format(path, file)
-            return _load_tables(path, file, only)
+            yield file
     except InputError:
         raise
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; expected a record of hpcrefine") from error
     except _BROKEN as error:
         raise InputError(f"{path}: damaged or unreadable record: {error}") from error
+
+
+def _load(path: Path, only: Columns | None = None) -> Stored:
+    with opened(path) as file:
+        return _load_tables(path, file, only)
 
 
 def _check_format(path: Path, file: h5py.File) -> None:
@@ -188,9 +202,9 @@ def _check_format(path: Path, file: h5py.File) -> None:
 def _load_tables(path: Path, file: h5py.File, only: Columns | None) -> Stored:
     # In a live file this order counts, the reverse of the writer's: first whether it is complete,
     # then the jobs, then the rows that belong to them and were written before.
-    attributes = _plain(file.attrs)
-    environment = _plain(file[schema.ENVIRONMENT].attrs)
-    tables = {name: _load_table(path, file, name, only) for name in schema.TABLES}
+    attributes = plain(file.attrs)
+    environment = plain(file[schema.ENVIRONMENT].attrs)
+    tables = {name: load_rows(path, file, name, only) for name in schema.TABLES}
     numbers = tables["jobs"]["job"]
     numbers = numbers[numbers != schema.NO_JOB]
     for name in tables.keys() - {"workers"}:
@@ -200,7 +214,29 @@ def _load_tables(path: Path, file: h5py.File, only: Columns | None) -> Stored:
     return Stored(attributes, environment, tables)
 
 
-def _load_table(path: Path, file: h5py.File, name: str, only: Columns | None) -> NDArray[np.void]:
+def load_rows(
+    path: Path, file: h5py.File, name: str, only: Columns | None, start: int = 0
+) -> NDArray[np.void]:
+    """Load the rows of a table from one on, strings as bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The record, for messages.
+    file : h5py.File
+        What :func:`opened` gave.
+    name : str
+        The table.
+    only : mapping of str to collection of str, optional
+        As for :func:`read`.
+    start : int
+        The first row wanted.
+
+    Raises
+    ------
+    InputError
+        The table lacks a column.
+    """
     version = int(file.attrs["format_version"])
     unwanted = only is not None and name not in only and name != "jobs"
     if unwanted or schema.since(name) > version:
@@ -208,10 +244,12 @@ def _load_table(path: Path, file: h5py.File, name: str, only: Columns | None) ->
     wanted = {"job", *only.get(name, ())} if only is not None else None
     columns = [c for c in schema.TABLES[name] if wanted is None or c.name in wanted]
     there = [column.name for column in columns if column.since <= version]
-    lacking = [column for column in there if column not in (file[name].dtype.names or ())]
+    table = file[name]
+    names = table.dtype.names or ()  # h5py works it out anew each time
+    lacking = [column for column in there if column not in names]
     if lacking:
         raise InputError(f"{path}: table {name} lacks column {lacking[0]}")
-    stored: NDArray[np.void] = file[name].fields(there)[:]
+    stored: NDArray[np.void] = table.fields(there)[start:]
     kinds = np.dtype([(column.name, column.dtype) for column in columns])
     if stored.dtype == kinds:
         return stored
@@ -221,7 +259,8 @@ def _load_table(path: Path, file: h5py.File, name: str, only: Columns | None) ->
     return rows
 
 
-def _decode(rows: NDArray[np.void]) -> NDArray[np.void]:
+def decode(rows: NDArray[np.void]) -> NDArray[np.void]:
+    """Turn the strings of rows as they were loaded into text."""
     kinds = {name: rows.dtype[name] for name in rows.dtype.names or ()}
     if not any(kind.kind == "S" for kind in kinds.values()):
         return rows
@@ -242,7 +281,8 @@ def _text(values: NDArray[np.bytes_]) -> NDArray[np.str_]:
     return np.repeat(texts, np.diff(starts, append=len(values)))
 
 
-def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn HDF5 attributes into Python values."""
     return {
         name: value.item() if isinstance(value, np.generic) else value
         for name, value in attributes.items()

@@ -22,7 +22,8 @@ Strings have fixed lengths, since a file in SWMR mode takes no variable-length d
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -253,9 +254,15 @@ TABLES: dict[str, tuple[Column, ...]] = {
 }
 
 
+_DTYPES = {
+    table: np.dtype([(column.name, column.dtype) for column in columns])
+    for table, columns in TABLES.items()
+}
+
+
 def dtype(table: str) -> np.dtype[np.void]:
     """Compound type of a table as it stands in the file (strings as bytes)."""
-    return np.dtype([(column.name, column.dtype) for column in TABLES[table]])
+    return _DTYPES[table]
 
 
 def text_dtype(table: str) -> np.dtype[np.void]:
@@ -297,11 +304,16 @@ def pack(table: str, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.void]:
     ValueError
         A string is none of its column's values, or a number is no number of its column.
     """
+    kinds = _DTYPES[table]
+    names = set(kinds.names or ())
     for row in rows:
-        _check_names(table, row)
-    packed = np.empty(len(rows), dtype(table))
-    for column in TABLES[table]:
-        packed[column.name] = _pack_column(table, column, [row[column.name] for row in rows])
+        if row.keys() != names:
+            _refuse_names(table, row)
+    packed = np.empty(len(rows), kinds)
+    if rows:
+        columns = zip(*map(itemgetter(*(kinds.names or ())), rows), strict=True)
+        for column, values in zip(TABLES[table], columns, strict=True):
+            packed[column.name] = _pack_column(table, column, values)
     return packed
 
 
@@ -325,7 +337,8 @@ def pack_arrays(table: str, columns: Mapping[str, ArrayLike]) -> NDArray[np.void
     KeyError, ValueError
         As :func:`pack`, or the columns' lengths differ.
     """
-    _check_names(table, columns)
+    if columns.keys() != set(_DTYPES[table].names or ()):
+        _refuse_names(table, columns)
     given = [np.asarray(columns[column.name]) for column in TABLES[table]]
     packed = np.empty(np.broadcast_shapes((1,), *(values.shape for values in given)), dtype(table))
     for column, values in zip(TABLES[table], given, strict=True):
@@ -333,33 +346,36 @@ def pack_arrays(table: str, columns: Mapping[str, ArrayLike]) -> NDArray[np.void
     return packed
 
 
-def _check_names(table: str, row: Mapping[str, Any]) -> None:
+def _refuse_names(table: str, row: Mapping[str, Any]) -> NoReturn:
     names = {column.name for column in TABLES[table]}
-    if row.keys() != names:
-        missing, unknown = sorted(names - row.keys()), sorted(row.keys() - names)
-        raise KeyError(f"table {table}: missing columns {missing}, unknown columns {unknown}")
+    missing, unknown = sorted(names - row.keys()), sorted(row.keys() - names)
+    raise KeyError(f"table {table}: missing columns {missing}, unknown columns {unknown}")
 
 
-def _pack_column(table: str, column: Column, values: list[Any]) -> NDArray[Any]:
+def _pack_column(table: str, column: Column, values: Sequence[Any]) -> NDArray[Any]:
     kind = np.dtype(column.dtype)
-    if kind.kind == "S":
-        if column.values and not set(values) <= set(column.values):
-            wrong = sorted(map(repr, set(values) - set(column.values)))
-            raise ValueError(
-                f"table {table}, column {column.name}: {', '.join(wrong)} is none of "
-                f"{', '.join(column.values)}"
-            )
-        return np.array([str(value).encode() for value in values], kind)
-    return _convert(table, column, values)
+    if kind.kind != "S":
+        return _convert(table, column, values)
+    found = set(values)
+    if column.values and not found <= set(column.values):
+        wrong = sorted(map(repr, found - set(column.values)))
+        raise ValueError(
+            f"table {table}, column {column.name}: {', '.join(wrong)} is none of "
+            f"{', '.join(column.values)}"
+        )
+    texts = {value: str(value).encode() for value in found}  # many rows have few of them
+    return np.array([texts[value] for value in values], kind)
 
 
 def _convert(table: str, column: Column, values: ArrayLike) -> NDArray[Any]:
     kind = np.dtype(column.dtype)
     try:
         given = np.asarray(values)
-        packed = np.asarray(values, kind)
+        # What NumPy has understood need not be parsed once more; it converts integers as C does.
+        plain = given.dtype.kind == kind.kind
+        packed = given.astype(kind, copy=False) if plain else np.asarray(values, kind)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"table {table}, column {column.name}: {error}") from error
-    if kind.kind == "i" and not np.array_equal(packed, given):
+    if kind.kind == "i" and packed.dtype != given.dtype and not np.array_equal(packed, given):
         raise ValueError(f"table {table}, column {column.name}: not integers of type {kind}")
     return packed

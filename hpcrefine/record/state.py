@@ -56,6 +56,11 @@ def hold(path: Path) -> BinaryIO:
 
 def is_live(path: Path) -> bool:
     """Whether a process is writing this file now, as far as the file system knows."""
+    return liveness(path) is True
+
+
+def liveness(path: Path) -> bool | None:
+    """Whether a process is writing this file now; None where the file system cannot tell."""
     if not (is_hdf5(path) and left_open(path)):
         return False
     with path.open("rb") as handle:
@@ -64,7 +69,7 @@ def is_live(path: Path) -> bool:
         except BlockingIOError:
             return True
         except OSError:
-            return False
+            return None
     return False
 
 

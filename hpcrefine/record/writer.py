@@ -9,12 +9,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from h5py import h5d, h5s
 from numpy.typing import NDArray
 
 import hpcrefine
 from hpcrefine.errors import InputError
 from hpcrefine.record import layout, reader, schema, state
+from hpcrefine.record.table import Table
 
 
 def check_output(path: str | os.PathLike[str], force: bool = False) -> None:
@@ -292,14 +292,12 @@ class RecordWriter:
             There is no such job, or as :meth:`append`.
         """
         packed = {"layers": schema.pack("layers", layers), "jobs": schema.pack("jobs", [job])}
-        places = {name: np.flatnonzero(self._file[name]["job"] == job["job"]) for name in packed}
+        places = {name: self._table(name).places(job["job"]) for name in packed}
         for name, rows in packed.items():
             if len(places[name]) != len(rows) or len(rows) == 0:
                 raise ValueError(f"table {name}: {len(places[name])} rows of job {job['job']}")
         for name, rows in packed.items():
-            for place, row in zip(places[name].tolist(), rows, strict=True):
-                self._file[name][place] = row
-            self._file[name].flush()
+            self._table(name).replace(places[name], rows)
 
     def close(self, complete: bool = True) -> None:
         """Close the file; a second call does nothing.
@@ -342,7 +340,7 @@ class RecordWriter:
         locking: bool | None,
         compressed: bool = False,
     ) -> None:
-        self._tables: dict[str, h5d.DatasetID] = {}
+        self._tables: dict[str, Table] = {}
         self._file = layout.create(
             path, attributes, environment, tables, locking=locking, compressed=compressed
         )
@@ -351,15 +349,9 @@ class RecordWriter:
         self._lock = None if locking is False else state.hold(path)
 
     def _extend(self, name: str, rows: NDArray[np.void]) -> None:
-        if len(rows) == 0:
-            return
-        # h5py's own assignment asks for the compound type five times: half a millisecond a table.
+        self._table(name).append(rows)
+
+    def _table(self, name: str) -> Table:
         if name not in self._tables:
-            self._tables[name] = self._file[name].id
-        table = self._tables[name]
-        (end,), count = table.shape, len(rows)
-        table.set_extent((end + count,))
-        space = table.get_space()
-        space.select_hyperslab((end,), (count,))
-        table.write(h5s.create_simple((count,)), space, rows)
-        table.flush()
+            self._tables[name] = Table(self._file, name)
+        return self._tables[name]

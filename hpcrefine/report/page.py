@@ -14,7 +14,7 @@ from hpcrefine.report import codes, inferencetext, markup, render, scalingtext, 
 from hpcrefine.report.inference import Inference
 from hpcrefine.report.plots import Contents, Drawing, need_matplotlib, of_each, of_whole
 from hpcrefine.report.streams import Streams
-from hpcrefine.report.tables import Table
+from hpcrefine.report.tables import COLUMNS, Table
 from hpcrefine.report.writing import Grid, Line, clock, count
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -286,7 +286,7 @@ def _codes(contents: Contents) -> list[str]:
     products = [table for table in contents.tables if isinstance(table, Table) and table.rows]
     if not any(len({r.variant for r in t.rows} - {"oneshot"}) > 1 for t in products):
         return []
-    compared = codes.compare(read(table.file) for table in products)
+    compared = codes.compare(read(table.file, COLUMNS) for table in products)
     said = render.code_lines(compared)
     start = next((i for i, line in enumerate(said) if isinstance(line, Grid)), 0)
     return list(markup.lines(said[start:]))

@@ -1,7 +1,7 @@
 """What is to be known of a run before its table is read: where, how much, what went wrong."""
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,9 @@ class Event:
     rank: int
     kind: str
     detail: str
+
+
+_EVENT = tuple(field.name for field in fields(Event))
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def describe(record: Record) -> Run:
     sessions = record.sessions
     return Run(
         file=str(record.path),
-        name=_job_name(record.attributes["job"]),
+        name=job_name(record.attributes["job"]),
         kind=record.attributes["kind"],
         complete=record.complete,
         workers=max(sessions),
@@ -103,12 +106,13 @@ def describe(record: Record) -> Run:
         warmups=int(np.count_nonzero(~counted)),
         stopped=int(np.count_nonzero(counted & (status == "stopped"))),
         lost=int(np.count_nonzero(counted & (status == "lost"))),
-        events=tuple(_event(event) for event in record.events),
+        events=as_events(record.events),
     )
 
 
-def _event(row: np.void) -> Event:
-    return Event(**dict(zip(row.dtype.names or (), row.item(), strict=True)))
+def as_events(rows: NDArray[np.void]) -> tuple[Event, ...]:
+    """Return the events that rows of this table hold."""
+    return tuple(Event(*row.item()) for row in rows[list(_EVENT)])
 
 
 def _shapes(jobs: NDArray[np.void]) -> str:
@@ -138,7 +142,8 @@ def _kernels(record: Record) -> str:
     return "" if used == "none" else used  # simulations multiply nothing
 
 
-def _job_name(text: str) -> str:
+def job_name(text: str) -> str:
+    """Return the name that the text of a job gives it; empty where it gives none."""
     try:
         section = tomllib.loads(text).get("job", {})
     except tomllib.TOMLDecodeError:

@@ -16,7 +16,7 @@ from hpcrefine.report.codes import Codes, compare
 from hpcrefine.report.following import Splits, follow
 from hpcrefine.report.inference import Inference
 from hpcrefine.report.streams import Streams
-from hpcrefine.report.tables import Table, summarise
+from hpcrefine.report.tables import COLUMNS, Table, summarise
 
 #: Of one record.
 OfRecord: TypeAlias = Table | Streams | Inference
@@ -62,7 +62,7 @@ def gather(paths: Sequence[Path], wanted: Wanted) -> list[tuple[str, Reported]]:
     if wanted.split:
         return [(path.stem, follow(read(path, streams.COLUMNS))) for path in _records(paths)]
     if wanted.phases:
-        return [(path.stem, summarise(read(path))) for path in _records(paths)]
+        return [(path.stem, summarise(read(path, COLUMNS))) for path in _records(paths)]
     return [_of_path(path) for path in paths]
 
 
@@ -84,7 +84,7 @@ def summary(path: Path) -> OfRecord:
         return streams.summarise(record)
     if inference.has_inference(record):
         return inference.summarise(read(path, inference.COLUMNS))
-    return summarise(read(path))
+    return summarise(read(path, COLUMNS))
 
 
 def _of_path(path: Path) -> tuple[str, Reported]:
@@ -105,7 +105,7 @@ def _records(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _of_products(path: Path) -> Record:
-    record = read(path)
+    record = read(path, COLUMNS)
     if inference.has_inference(record):
         raise InputError(f"--codes: {path}: found a record of inference, expected one of products")
     return record

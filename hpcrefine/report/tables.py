@@ -8,9 +8,13 @@ from numpy.typing import NDArray
 from hpcrefine.analysis.statistics import Summary, known
 from hpcrefine.analysis.verdict import worst_verdict
 from hpcrefine.record.reader import Record
-from hpcrefine.record.schema import PHASES
+from hpcrefine.record.schema import PHASES, TABLES
 from hpcrefine.report.run import Run, describe
 
+#: Columns of a record that the table is made from: all but those of tasks, which may be many.
+COLUMNS = {
+    name: [column.name for column in columns] for name, columns in TABLES.items() if name != "tasks"
+}
 #: These come first, any others after them in the order in which they appear.
 VARIANTS = ("layered", "oneshot")
 

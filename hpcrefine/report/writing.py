@@ -1,6 +1,7 @@
 """What all tables for people have in common: their layout, numbers, units, titles and notes."""
 
 import io
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from hpcrefine.report.run import Event, Run
 _WIDTH = 10_000
 TIME_UNITS = (("s", 1.0), ("ms", 1e3), ("us", 1e6))
 OPERATION_UNITS = (("G", 1e-9), ("M", 1e-6), ("k", 1e-3), ("1", 1.0))
+_LONG_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 BYTE_UNITS = (("GB", 1e-9), ("MB", 1e-6), ("kB", 1e-3), ("B", 1.0))
 TEXT_COLUMNS = (
     *("series", "settings", "variant", "scheme", "split", "stream", "verdict"),
@@ -107,7 +109,12 @@ def run_notes(run: Run) -> Iterator[str]:
         yield f"note: {run.warmups} warm-ups left out"
     if run.stopped or run.lost:
         yield f"note: {run.stopped} jobs were stopped early, {run.lost} lost"
-    mishaps = [event for event in run.events if event.kind in _MISHAPS]
+    yield from mishap_notes(run.events)
+
+
+def mishap_notes(events: Iterable[Event]) -> Iterator[str]:
+    """Yield a line for each of the first mishaps of workers, and one for those that follow."""
+    mishaps = [event for event in events if event.kind in _MISHAPS]
     yield from map(_mishap, mishaps[:_MOST_EVENTS])
     if len(mishaps) > _MOST_EVENTS:
         yield f"note: {len(mishaps) - _MOST_EVENTS} further such events"
@@ -140,6 +147,15 @@ def smallest(values: Iterable[float]) -> float:
 def best_unit(value: float, units: Sequence[tuple[str, float]] = TIME_UNITS) -> tuple[str, float]:
     """Return name and factor of the unit in which a value is 1 or more."""
     return next((unit for unit in units if value * unit[1] >= 1), units[-1])
+
+
+def duration(seconds: float) -> str:
+    """Write a time of seconds to days in its two largest units, whole ones."""
+    left = round(seconds)
+    for (name, size), (lesser, part) in itertools.pairwise(_LONG_UNITS):
+        if left >= size:
+            return f"{left // size} {name} {left % size // part} {lesser}"
+    return f"{left} s"
 
 
 def count(number: int) -> str:

@@ -186,6 +186,28 @@ def test_a_job_is_amended(path, open_writer, job, row):
     assert record.layers["error_measured"].tolist() == [0.0, 0.0, 0.5, 1.5, 0.0, 0.0]
 
 
+def test_jobs_are_amended_between_others(path, open_writer, job, row):
+    with open_writer() as writer:
+        for number in (5, 3, 8, 0):
+            writer.append(*job(number, layers=number))
+            layers = [row("layers", job=number, layer=i, ready=number + i) for i in range(number)]
+            if layers:
+                writer.amend(row("jobs", job=number, verdict="wrong"), layers)
+    record = read(path)
+    assert record.jobs[["job", "verdict"]].tolist() == [
+        *((5, "wrong"), (3, "wrong"), (8, "wrong"), (0, "exact")),
+    ]
+    assert record.layers["ready"].tolist() == [*range(5, 10), *range(3, 6), *range(8, 16)]
+
+
+def test_rows_of_another_type_are_refused(path, open_writer, inference, row):
+    rows = inference(0)["predictions"]
+    other = rows.astype([(name, "f8") for name in rows.dtype.names])
+    with open_writer() as writer, pytest.raises(ValueError, match="table predictions: rows of"):
+        writer.append(row("jobs", job=0), [], [], predictions=other)
+    assert len(read(path).jobs) == 0
+
+
 def test_what_is_not_there_is_not_amended(path, open_writer, job, row):
     with open_writer() as writer:
         writer.append(*job(0))
