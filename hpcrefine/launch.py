@@ -3,12 +3,15 @@
 Imports neither NumPy nor mpi4py: thread counts must stand before NumPy loads its BLAS.
 """
 
+import contextlib
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +26,9 @@ TOLERANCE_VARIABLE = "HPCREFINE_FAULT_TOLERANCE"
 DEFAULT_RANKS = 4
 ENDED_EARLY = 3  # exit code of a run that was told to end itself, and did
 TOLERANCE_HINT = "Open MPI 5 started with --with-ft ulfm lets a run outlive its workers"
+
+_STARTING_VARIABLE = "HPCREFINE_STARTING"
+_STARTING = 30.0  # seconds, far more than ranks take to come up
 
 _DEADLY = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -190,7 +196,8 @@ class Ending:
     Attributes
     ----------
     code : int
-        The exit code: 0 well, 1 something failed, 2 a mistake in what was given.
+        The exit code: 0 well, 1 something failed, 2 a mistake in what was given, 3 ended early as
+        asked by SIGUSR1.
     killed : bool
         Whether a rank was killed that nobody had asked to end.
     tolerant : bool
@@ -205,7 +212,8 @@ class Ending:
 def start(ranks: int, arguments: Sequence[str]) -> Ending:
     """Run ``hpcrefine`` with these arguments on some ranks; say how they ended.
 
-    Signals that ask this process to end are passed on.
+    Signals that ask this process to end are passed on; SIGUSR1 not before all ranks listen, since
+    it would end those that do not.
 
     Raises
     ------
@@ -214,19 +222,43 @@ def start(ranks: int, arguments: Sequence[str]) -> Ending:
     """
     launcher = find_launcher()
     command = launcher.command(ranks, [sys.executable, "-m", "hpcrefine", *arguments])
-    child = subprocess.Popen(command, env=launcher.environment(ranks))
+    with tempfile.NamedTemporaryFile(prefix="hpcrefine-", delete=False) as starting:
+        environment = launcher.environment(ranks) | {_STARTING_VARIABLE: starting.name}
+    child = subprocess.Popen(command, env=environment)
     asked: list[int] = []
+    deaf = {signal.SIGUSR1}
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         asked.append(number)
-        child.send_signal(number)
+        if number not in deaf:
+            child.send_signal(number)
 
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, pass_on)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the child as well
+    _wait_for_ranks(child, Path(starting.name))
+    deaf.clear()
+    if signal.SIGUSR1 in asked:
+        child.send_signal(signal.SIGUSR1)
     code = child.wait()
     killed = not asked and _signal_in(code) in _DEADLY
-    return Ending(code if code in (0, 2) else 1, killed, launcher.tolerant)
+    return Ending(code if code in (0, 2, ENDED_EARLY) else 1, killed, launcher.tolerant)
+
+
+def _wait_for_ranks(child: subprocess.Popen[bytes], starting: Path) -> None:
+    """Wait until the ranks have come up, as :func:`has_started` says, or have ended."""
+    until = time.monotonic() + _STARTING  # rank 0 may be where it does not see the file
+    while child.poll() is None and starting.exists() and time.monotonic() < until:
+        time.sleep(_STARTING / 1000)
+    starting.unlink(missing_ok=True)
+
+
+def has_started() -> None:
+    """Tell :func:`start`, on rank 0, that all ranks are there and listen to signals."""
+    name = os.environ.get(_STARTING_VARIABLE)
+    if name:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
 
 
 def _signal_in(code: int) -> int:
