@@ -91,7 +91,7 @@ def _run(options: argparse.Namespace) -> int:
 def _run_from_shell(options: argparse.Namespace) -> int:
     """Check what can be checked without MPI, start the ranks, look after the record."""
     ranks = launch.default_ranks() if options.ranks is None else options.ranks
-    launch.check_ranks(ranks)
+    launch.check_count(ranks)
     _, output = _load(options)
     there_before = _identity(output.path)
     command = ["run", options.job, "-o", str(output.path), "--grace", str(options.grace)]
