@@ -29,7 +29,7 @@ scaling = "strong"
 ranks = [2, 3]
 """
 LONG = {"repeats": 5, "seconds": 0.1}  # each job 0.6 s
-LONGER = {"repeats": 60, "seconds": 0.1}  # than the 30 s after which Slurm looks for time limits
+LONGER = {"repeats": 70, "seconds": 0.1}  # than the 30 s after which Slurm looks for time limits
 NODES = ("--ntasks=4", "--nodes=2", "--ntasks-per-node=2")
 PMI2 = {"HPCREFINE_MPIEXEC": "srun --mpi=pmi2"}
 SECONDS = 60
