@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -265,11 +265,20 @@ class Ending:
     tolerant: bool
 
 
-def start(ranks: int, arguments: Sequence[str]) -> Ending:
+def start(ranks: int, arguments: Sequence[str], told: Callable[[], bool] = lambda: False) -> Ending:
     """Run ``hpcrefine`` with these arguments on some ranks; say how they ended.
 
     Signals that ask this process to end are passed on; SIGUSR1 not before all ranks listen, since
     it would end those that do not.
+
+    Parameters
+    ----------
+    ranks : int
+        How many, the master included.
+    arguments : sequence of str
+        Of each of them.
+    told : callable, optional
+        Says whether this process has had SIGUSR1 before it listened here.
 
     Raises
     ------
@@ -294,7 +303,7 @@ def start(ranks: int, arguments: Sequence[str]) -> Ending:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the child as well
     _wait_for_ranks(child, Path(starting.name))
     deaf.clear()
-    if signal.SIGUSR1 in asked:
+    if signal.SIGUSR1 in asked or told():
         child.send_signal(signal.SIGUSR1)
     code = child.wait()
     killed = not asked and _signal_in(code) in _DEADLY

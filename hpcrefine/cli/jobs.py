@@ -98,12 +98,7 @@ def _run_from_shell(options: argparse.Namespace) -> int:
     command += [f"--{word}" for word in ("force", "resume") if getattr(options, word)]
     for override in options.overrides:
         command += ["--set", override]
-    if listen().asked:
-        ending = launch.Ending(launch.ENDED_EARLY, killed=False, tolerant=False)
-    else:
-        ending = launch.start(ranks, command)
-    if ending.code == launch.ENDED_EARLY and _identity(output.path) in (None, there_before):
-        print("hpcrefine: ended early as asked, before its first job", file=sys.stderr)
+    ending = launch.start(ranks, command, lambda: listen().asked)
     if ending.code == 1 and _identity(output.path) not in (None, there_before):
         _rescue(output.path, ending)
     if options.output is None:
