@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.case import Case
+from hpcrefine.analysis.statistics import SMALLEST, Summary
 from hpcrefine.record.reader import Record
-from hpcrefine.report.statistics import SMALLEST, Summary
 
 _DRAWS = 9999
 _PREFIXES = ((" T", 1e12), (" G", 1e9), (" M", 1e6), (" k", 1e3))

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from bench import start
 from hpcrefine import launch
+from hpcrefine.analysis.statistics import Summary
 from hpcrefine.errors import InputError
 from hpcrefine.inference.evaluate import evaluate
 from hpcrefine.inference.network import INPUT, Network, Node, decisions, padding, window
@@ -30,7 +31,6 @@ from hpcrefine.inputs.samples import read_network
 from hpcrefine.job import InferenceJob
 from hpcrefine.jobfile import load
 from hpcrefine.record.reader import Record, read
-from hpcrefine.report.statistics import Summary
 
 _JOBS = Path(__file__).parents[1] / "jobs"
 _PEER = "onnxruntime float32"

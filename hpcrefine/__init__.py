@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from hpcrefine.launch import outlives_ranks
 
 if TYPE_CHECKING:
+    from hpcrefine.analysis.study import load
     from hpcrefine.cluster.master import Resolution
     from hpcrefine.cluster.pool import Pool
     from hpcrefine.errors import InputError, LostError
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "LostError", "Pool", "Resolution", "__version__"]
+__all__ = ["InputError", "LostError", "Pool", "Resolution", "__version__", "load"]
 
 if outlives_ranks():
     import_module("hpcrefine.cluster")  # sets up mpi4py, which must not have loaded MPI before
@@ -24,6 +25,7 @@ _HOMES = {
     "LostError": "hpcrefine.errors",
     "Pool": "hpcrefine.cluster.pool",
     "Resolution": "hpcrefine.cluster.master",
+    "load": "hpcrefine.analysis.study",
 }
 
 

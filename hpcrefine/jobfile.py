@@ -136,6 +136,23 @@ def without_sweep(text: str) -> tuple[Data, list[str]]:
     return data, [line for line in lines if line.startswith(_SET)]
 
 
+def reread(text: str) -> Data:
+    """Return what the text of a job as run says, its overrides applied, unvalidated.
+
+    Raises
+    ------
+    InputError
+        If it is not a text that :func:`load` made.
+    """
+    try:
+        data, lines = without_sweep(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the text of a job is not valid TOML: {error}") from None
+    for line in lines:
+        override(data, line.removeprefix(_SET))
+    return data
+
+
 def _model(data: Data) -> type[AnyJob]:
     """Return the model for the kind of job that the data name; Job refuses a kind there is not."""
     section = data["job"]

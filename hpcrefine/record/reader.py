@@ -52,6 +52,15 @@ class Record:
         """Whether the run came to its end."""
         return bool(self.attributes["complete"])
 
+    @property
+    def sessions(self) -> tuple[int, ...]:
+        """Workers, the master not counted, at the first start and after each resume."""
+        session = self.workers["session"]
+        counts = np.bincount(
+            session[self.workers["rank"] > 0], minlength=session.max(initial=0) + 1
+        )
+        return tuple(counts.tolist())
+
 
 @dataclass(frozen=True)
 class Stored:

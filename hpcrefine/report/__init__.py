@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from hpcrefine.analysis.comparison import Comparison
+from hpcrefine.analysis.scaling import Scaling
 from hpcrefine.errors import InputError
-from hpcrefine.record.reader import Record, read
-from hpcrefine.report import export, inference, inferencetext, plots, render, streams, streamtext
-from hpcrefine.report.codes import Codes, compare
-from hpcrefine.report.following import Splits, follow
+from hpcrefine.report import export, inferencetext, page, plots, render, scalingtext, streamtext
+from hpcrefine.report.codes import Codes
+from hpcrefine.report.following import Splits
 from hpcrefine.report.inference import Inference
+from hpcrefine.report.sources import Reported, Wanted, gather
 from hpcrefine.report.streams import Streams
-from hpcrefine.report.tables import Table, summarise
 
 __all__ = ["report"]
 
@@ -24,18 +25,23 @@ def report(
     phases: bool = False,
     codes: bool = False,
     split: bool = False,
+    html: Path | None = None,
+    force: bool = False,
+    job: int | None = None,
+    scaling: bool = False,
+    against: Sequence[Path] = (),
 ) -> str:
-    """Report on records.
+    """Report on records and studies.
 
     Parameters
     ----------
     paths : sequence of Path
-        The records.
+        The records, and folders of studies.
     json : bool
         Give one JSON list of all instead of text.
     csv : Path, optional
-        Also write one CSV file per table into this directory, named after its record, or
-        ``codes.csv``.
+        Also write one CSV file per table into this directory, named after its record or study,
+        or ``codes.csv``, ``comparison.csv``.
     plot : Path, optional
         Also draw figures into this directory, see :mod:`hpcrefine.report.plots`.
     phases : bool
@@ -44,6 +50,16 @@ def report(
         Compare codes in one table over all records, instead.
     split : bool
         Say how the load split followed the workers, instead.
+    html : Path, optional
+        Also write one page with tables and figures, see :mod:`hpcrefine.report.page`.
+    force : bool
+        The page may replace a file.
+    job : int, optional
+        The job whose timeline is drawn; the median one unless given.
+    scaling : bool
+        Look at all that is given as one study, and say how its times scale, instead.
+    against : sequence of Path
+        Compare all that is given with these records and studies, instead.
 
     Returns
     -------
@@ -55,42 +71,31 @@ def report(
     InputError
         A record cannot be read, or a file cannot be written.
     """
-    names = [Path(path).stem for path in paths]
-    tables: list[Table | Codes | Streams | Splits | Inference]
-    of_records: list[Table | Streams | Inference] = []
-    if plot is not None or not (codes or split):
-        of_records += [_summarise(path, phases) for path in paths]
-    if codes:
-        names, tables = ["codes"], [compare(map(_of_products, paths))]
-    elif split:
-        tables = [follow(read(path, streams.COLUMNS)) for path in paths]
-    else:
-        tables = [*of_records]
+    if force and html is None:
+        raise InputError("--force: found no --html beside it, which it is for")
+    if html is not None:
+        page.check(html, force)
+    if job is not None and plot is None and html is None:
+        raise InputError(f"--job: found {job}, expected --plot or --html beside it")
+    paths = [*map(Path, paths)]
+    found = gather(paths, Wanted(phases, codes, split, scaling, tuple(map(Path, against))))
+    names, tables = [name for name, _ in found], [table for _, table in found]
     written = [] if csv is None else _write_csv(csv, names, [export.as_csv(t) for t in tables])
-    written += [] if plot is None else plots.plot(of_records, plot)
+    if plot is not None or html is not None:
+        shown = plots.gather(paths, tables, job)
+        written += [] if plot is None else plots.plot(shown, plot)
+        written += [] if html is None else [page.write(shown, html)]
     if json:
         return export.as_json(tables) + "\n"
     notes = "".join(f"wrote {path}\n" for path in written)
     return "\n".join([*(_text(table, phases) for table in tables), *([notes] if notes else [])])
 
 
-def _summarise(path: Path, phases: bool) -> Table | Streams | Inference:
-    record = read(path, streams.COLUMNS | {"upgrades": ()})
-    if streams.has_streams(record) and not phases:
-        return streams.summarise(record)
-    if inference.has_inference(record) and not phases:
-        return inference.summarise(read(path, inference.COLUMNS))
-    return summarise(read(path))
-
-
-def _of_products(path: Path) -> Record:
-    record = read(path)
-    if inference.has_inference(record):
-        raise InputError(f"--codes: {path}: found a record of inference, expected one of products")
-    return record
-
-
-def _text(table: Table | Codes | Streams | Splits | Inference, phases: bool) -> str:
+def _text(table: Reported, phases: bool) -> str:
+    if isinstance(table, Scaling):
+        return scalingtext.text(table)
+    if isinstance(table, Comparison):
+        return scalingtext.comparison(table)
     if isinstance(table, Codes):
         return render.codes(table)
     if isinstance(table, Streams):
@@ -106,7 +111,7 @@ def _write_csv(directory: Path, names: list[str], texts: list[str]) -> list[Path
     targets = [directory / f"{name}.csv" for name in names]
     twice = sorted({target.name for target in targets if targets.count(target) > 1})
     if twice:
-        raise InputError(f"{directory}: several records would be written to {', '.join(twice)}")
+        raise InputError(f"{directory}: several tables would be written to {', '.join(twice)}")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for target, text in zip(targets, texts, strict=True):

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcrefine.analysis.statistics import Summary, known
+from hpcrefine.analysis.verdict import worst_verdict
 from hpcrefine.record.reader import Record
 from hpcrefine.report.run import Run, describe
-from hpcrefine.report.statistics import Summary, known
-from hpcrefine.report.tables import worst_verdict
 
 #: Variant that the others of a group are compared with, where it is there.
 BASE = "uncoded"

@@ -8,35 +8,38 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from hpcrefine.analysis.comparison import Comparison, Difference
+from hpcrefine.analysis.scaling import Scaling, ScalingRow
+from hpcrefine.analysis.statistics import Mean, Summary
 from hpcrefine.report.codes import Codes
 from hpcrefine.report.codes import Row as CodeRow
 from hpcrefine.report.following import Row as SplitRow
-from hpcrefine.report.following import Splits
-from hpcrefine.report.inference import Inference
 from hpcrefine.report.inference import Row as InferenceRow
-from hpcrefine.report.statistics import Mean, Summary
+from hpcrefine.report.sources import Reported
 from hpcrefine.report.streams import Row as StreamRow
-from hpcrefine.report.streams import Streams
-from hpcrefine.report.tables import Row, Table
+from hpcrefine.report.tables import Row
 
 _TIMES = {
     *("decoding", "checking", "deadline", "median", "p90", "p99", "bound", "waiting", "service"),
     *("overhead", "mean"),
 }
+# What the names of a summary's parts begin with.
+_OF_TIMES = ("ready_", "delay_", "phases_", "first_", "last_", "times_", "base_", "new_")
 
 
-def as_json(tables: Sequence[Table | Codes | Streams | Splits | Inference]) -> str:
+def as_json(tables: Sequence[Reported]) -> str:
     """Render tables as a JSON list, times in seconds, NaN and infinity as ``null``."""
-    return json.dumps([_finite(asdict(table)) for table in tables], indent=2, allow_nan=False)
+    plain = (asdict(table, dict_factory=_without_replicates) for table in tables)
+    return json.dumps([_finite(table) for table in plain], indent=2, allow_nan=False)
 
 
-def as_csv(table: Table | Codes | Streams | Splits | Inference) -> str:
+def _without_replicates(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in fields if name != "replicates"}
+
+
+def as_csv(table: Reported) -> str:
     """Render a table as CSV: a line per row, units in the header, NaN empty."""
-    if isinstance(table, Codes):
-        run = {"files": " ".join(run.file for run in table.runs)}
-    else:
-        names = ("file", "name", "kind", "workers", "kernel", "threads", "shape")
-        run = {name: getattr(table, name) for name in names}
+    run = _origin(table)
     lines = [run | dict(_flat(row)) for row in table.rows]
     header = lines[0] if lines else run
     out = io.StringIO()
@@ -47,7 +50,20 @@ def as_csv(table: Table | Codes | Streams | Splits | Inference) -> str:
     return out.getvalue()
 
 
-def _flat(row: Row | CodeRow | StreamRow | SplitRow | InferenceRow) -> Iterator[tuple[str, Any]]:
+def _origin(table: Reported) -> dict[str, Any]:
+    if isinstance(table, Codes):
+        return {"files": " ".join(run.file for run in table.runs)}
+    if isinstance(table, Scaling):
+        return {"name": table.name, "scaling": table.scaling}
+    if isinstance(table, Comparison):
+        return {"base": table.base, "new": table.new}
+    names = ("file", "name", "kind", "workers", "kernel", "threads", "shape")
+    return {name: getattr(table, name) for name in names}
+
+
+def _flat(
+    row: ScalingRow | Difference | Row | CodeRow | StreamRow | SplitRow | InferenceRow,
+) -> Iterator[tuple[str, Any]]:
     for name, value in vars(row).items():
         if isinstance(value, Summary | Mean):
             yield from ((f"{name}_{part}", inner) for part, inner in vars(value).items())
@@ -64,7 +80,7 @@ def _unit(name: str) -> str:
         return "1/s"
     if name in _TIMES:
         return "s"
-    times = name.startswith(("ready_", "delay_", "phases_", "first_", "last_"))
+    times = name.startswith(_OF_TIMES)
     return "s" if times and not name.endswith("_count") else "1"
 
 

@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from hpcrefine.analysis.statistics import known
 from hpcrefine.record.reader import read
-from hpcrefine.report.statistics import known
 from hpcrefine.report.streams import COLUMNS, KEYS, Row, Streams, group
 from hpcrefine.report.style import COLOURS, LINES, MARKERS, ONESHOT, canvas, legend
 from hpcrefine.report.writing import best_unit, smallest

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcrefine.analysis.statistics import known
 from hpcrefine.record.reader import Record
 from hpcrefine.report.run import Run, describe
-from hpcrefine.report.statistics import known
 from hpcrefine.report.streams import Group, group
 
 #: Jobs of each stream that are shown.

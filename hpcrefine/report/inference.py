@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcrefine.analysis.statistics import Summary, known
+from hpcrefine.analysis.verdict import worst_verdict
 from hpcrefine.record.reader import Record
 from hpcrefine.report import predictions
 from hpcrefine.report.predictions import Predicted, predicted
 from hpcrefine.report.run import Run, describe
-from hpcrefine.report.statistics import Summary, known
-from hpcrefine.report.tables import worst_verdict
 
 #: Columns of a record that the table is made from.
 COLUMNS = {

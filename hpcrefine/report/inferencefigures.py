@@ -21,6 +21,7 @@ from hpcrefine.report.style import (
     legend,
     legend_beside,
     panels,
+    plain_logarithmic,
 )
 from hpcrefine.report.writing import OPERATION_UNITS, best_unit, count, smallest
 
@@ -179,8 +180,7 @@ def errors(table: Inference, erring: Sequence[Predicted]) -> Figure:
             axes.plot(x[few], y[few], label=f"upgrade {upgrade}", **look)
             least = min(least, np.quantile(x[x > 0], 0.005))
         axes.set_xlabel("score error (largest over classes)")
-    every[0].set_xscale("log")
-    every[0].set_xlim(left=least)
+    plain_logarithmic(every[0], "x", least, every[0].get_xlim()[1])
     every[0].set_ylim(0, 1.02)
     every[0].set_ylabel("share of samples with at most this error")
     legend_beside(figure)

@@ -4,14 +4,16 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 
+from hpcrefine.analysis.statistics import Summary
 from hpcrefine.report.inference import Inference, Row, Total
-from hpcrefine.report.statistics import Summary
 from hpcrefine.report.writing import (
     OPERATION_UNITS,
+    Grid,
+    Line,
     best_unit,
     clock,
     count,
-    markdown,
+    lay_out,
     number,
     run_notes,
     smallest,
@@ -23,17 +25,22 @@ from hpcrefine.report.writing import (
 
 def text(table: Inference) -> str:
     """Render a table of inference; ends with a newline."""
-    lines = [title(table)]
+    return lay_out(lines(table))
+
+
+def lines(table: Inference) -> list[Line]:
+    """Say what there is to say of a record of inference."""
+    said: list[Line] = [title(table)]
     if table.rows:
         columns, sums = list(_columns(table)), list(_sums(table))
         cells = [[write(row) for _, write in columns] for row in table.rows]
         totals = [[write(total) for _, write in sums] for total in table.totals]
-        lines += ["", markdown([heading for heading, _ in columns], cells), ""]
-        lines += [*_caption(table), "", "After the last upgrade that each job released:", ""]
-        lines += [markdown([heading for heading, _ in sums], totals), "", *_base(table)]
+        said += ["", Grid.of((heading for heading, _ in columns), cells), ""]
+        said += [*_caption(table), "", "After the last upgrade that each job released:", ""]
+        said += [Grid.of((heading for heading, _ in sums), totals), "", *_base(table)]
     else:
-        lines.append("no finished job to report (warm-ups do not count)")
-    return "\n".join([*lines, *run_notes(table), *_warnings(table)]) + "\n"
+        said.append("no finished job to report (warm-ups do not count)")
+    return [*said, *run_notes(table), *_warnings(table)]
 
 
 def _units(table: Inference) -> tuple[str, float, str, float]:

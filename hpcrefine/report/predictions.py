@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcrefine.analysis.statistics import known
 from hpcrefine.record.reader import Record
-from hpcrefine.report.statistics import known
 
 #: Columns of a record that they are made from.
 COLUMNS = {

@@ -3,17 +3,19 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from hpcrefine.analysis.statistics import Summary
 from hpcrefine.record.schema import PHASES, TABLES
 from hpcrefine.report.codes import Codes
 from hpcrefine.report.codes import Row as CodeRow
-from hpcrefine.report.statistics import Summary
 from hpcrefine.report.tables import Row, Table
 from hpcrefine.report.writing import (
     BYTE_UNITS,
+    Grid,
+    Line,
     best_unit,
     clock,
     count,
-    markdown,
+    lay_out,
     number,
     run_notes,
     smallest,
@@ -24,7 +26,12 @@ from hpcrefine.report.writing import (
 
 
 def text(table: Table) -> str:
-    """Render a table as plain text, of its natural width whatever the terminal's.
+    """Render a table as plain text, of its natural width whatever the terminal's."""
+    return lay_out(lines(table))
+
+
+def lines(table: Table) -> list[Line]:
+    """Say what there is to say of a record of products.
 
     Parameters
     ----------
@@ -33,22 +40,26 @@ def text(table: Table) -> str:
 
     Returns
     -------
-    str
-        A title, the table, and notes about its base and its soundness; ends with a newline.
+    list of str or Grid
+        A title, the table, and notes about its base and its soundness.
     """
-    lines = [title(table)]
+    said: list[Line] = [title(table)]
     if table.rows:
-        lines += ["", _grid(table), "", *_caption(table)]
+        said += ["", _grid(table), "", *_caption(table)]
     else:
-        lines.append("no finished job to report (warm-ups do not count)")
-    lines += _notes(table)
-    return "\n".join(lines) + "\n"
+        said.append("no finished job to report (warm-ups do not count)")
+    return [*said, *_notes(table)]
 
 
 def phases(table: Table) -> str:
     """Render where the time of each resolution went; ends with a newline."""
+    return lay_out(phase_lines(table))
+
+
+def phase_lines(table: Table) -> list[Line]:
+    """Say where the time of each resolution went."""
     rows = [row for row in table.rows if not math.isnan(row.phases[PHASES[0]])]
-    lines = [title(table)]
+    said: list[Line] = [title(table)]
     if rows:
         unit, scale = _time_unit(rows)
         apart = _differ(table)
@@ -62,12 +73,12 @@ def phases(table: Table) -> str:
             ]
             for row in rows
         ]
-        grid = markdown([*headings, f"ready [{unit}]"], cells)
-        lines += ["", grid, "", *(f"{name}: {meaning}" for name, meaning in _meanings())]
-        lines.append("Medians over the jobs, each of its own: their sum is near that of ready.")
+        grid = Grid.of([*headings, f"ready [{unit}]"], cells)
+        said += ["", grid, "", *(f"{name}: {meaning}" for name, meaning in _meanings())]
+        said.append("Medians over the jobs, each of its own: their sum is near that of ready.")
     else:
-        lines.append("no phases in this record")
-    return "\n".join([*lines, *_notes(table)]) + "\n"
+        said.append("no phases in this record")
+    return [*said, *_notes(table)]
 
 
 def _meanings() -> Iterator[tuple[str, str]]:
@@ -78,15 +89,20 @@ def _meanings() -> Iterator[tuple[str, str]]:
 
 def codes(table: Codes) -> str:
     """Render codes side by side; ends with a newline."""
-    lines = [line for run in table.runs for line in (title(run), *run_notes(run))]
+    return lay_out(code_lines(table))
+
+
+def code_lines(table: Codes) -> list[Line]:
+    """Say what there is to say of codes side by side."""
+    said: list[Line] = [line for run in table.runs for line in (title(run), *run_notes(run))]
     if table.rows:
-        lines += ["", _codes_grid(table.rows), "", *_codes_caption(table)]
+        said += ["", _codes_grid(table.rows), "", *_codes_caption(table)]
     else:
-        lines.append("no finished job to report (warm-ups do not count)")
-    return "\n".join([*lines, *_codes_warnings(table)]) + "\n"
+        said.append("no finished job to report (warm-ups do not count)")
+    return [*said, *_codes_warnings(table)]
 
 
-def _grid(table: Table) -> str:
+def _grid(table: Table) -> Grid:
     unit, scale = _time_unit(table.rows)
     deadlines = any(not math.isnan(row.met_deadline) for row in table.rows)
     apart = _differ(table)
@@ -96,10 +112,10 @@ def _grid(table: Table) -> str:
     headings += ["error bound", "relative", "measured", "used", "late", "purged", "lost"]
     headings += ["in time"] if deadlines else []
     cells = ([*_group_cells(row, apart), *_cells(row, scale, deadlines)] for row in table.rows)
-    return markdown([*headings, "verdict"], cells)
+    return Grid.of([*headings, "verdict"], cells)
 
 
-def _codes_grid(rows: Sequence[CodeRow]) -> str:
+def _codes_grid(rows: Sequence[CodeRow]) -> Grid:
     unit, scale = best_unit(smallest(row.first.median for row in rows))
     parts, part = best_unit(smallest(t for row in rows for t in (row.decoding, row.checking)))
     sizes = (size for row in rows for size in (row.sent_bytes, row.received_bytes))
@@ -126,7 +142,7 @@ def _codes_grid(rows: Sequence[CodeRow]) -> str:
         ]
         for row in rows
     ]
-    return markdown(headings, cells)
+    return Grid.of(headings, cells)
 
 
 def _group_cells(row: Row, apart: bool) -> list[str]:

@@ -88,7 +88,7 @@ class Run:
 def describe(record: Record) -> Run:
     """Describe the run of a record, complete or not."""
     counted, status = ~record.jobs["warmup"], record.jobs["status"]
-    sessions = _sessions(record.workers)
+    sessions = record.sessions
     return Run(
         file=str(record.path),
         name=_job_name(record.attributes["job"]),
@@ -109,12 +109,6 @@ def describe(record: Record) -> Run:
 
 def _event(row: np.void) -> Event:
     return Event(**dict(zip(row.dtype.names or (), row.item(), strict=True)))
-
-
-def _sessions(workers: NDArray[np.void]) -> tuple[int, ...]:
-    last = int(workers["session"].max(initial=0))
-    counts = np.bincount(workers["session"][workers["rank"] > 0], minlength=last + 1)
-    return tuple(counts.tolist())
 
 
 def _shapes(jobs: NDArray[np.void]) -> str:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcrefine.analysis.statistics import Mean, known, share_interval
+from hpcrefine.analysis.verdict import worst_verdict
 from hpcrefine.record.reader import Record
 from hpcrefine.report.run import Run, describe, run_starts
-from hpcrefine.report.statistics import Mean, known, share_interval
-from hpcrefine.report.tables import VARIANTS, worst_verdict
+from hpcrefine.report.tables import VARIANTS
 from hpcrefine.schedule.theory import delay_bound, utilisation
 
 #: Columns of a record that the table is made from: streams may have millions of jobs.

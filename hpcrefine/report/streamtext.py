@@ -3,14 +3,17 @@
 import math
 from collections.abc import Callable, Iterator
 
+from hpcrefine.analysis.statistics import BATCHES
 from hpcrefine.report.following import NEAR, Change, Splits
 from hpcrefine.report.following import Row as SplitRow
-from hpcrefine.report.statistics import BATCHES
 from hpcrefine.report.streams import Row, Streams
 from hpcrefine.report.writing import (
+    Grid,
+    Line,
     best_unit,
     clock,
     count,
+    lay_out,
     markdown,
     number,
     run_notes,
@@ -22,15 +25,20 @@ from hpcrefine.report.writing import (
 
 def text(table: Streams) -> str:
     """Render a table of streams; ends with a newline."""
-    lines = [title(table)]
+    return lay_out(lines(table))
+
+
+def lines(table: Streams) -> list[Line]:
+    """Say what there is to say of a record of streams."""
+    said: list[Line] = [title(table)]
     if table.rows:
         columns = list(_columns(table))
         cells = [[write(row) for _, write in columns] for row in table.rows]
-        grid = markdown([heading for heading, _ in columns], cells)
-        lines += ["", grid, "", *_caption(table)]
+        grid = Grid.of((heading for heading, _ in columns), cells)
+        said += ["", grid, "", *_caption(table)]
     else:
-        lines.append("no finished job to report (warm-ups do not count)")
-    return "\n".join([*lines, *run_notes(table), *_warnings(table)]) + "\n"
+        said.append("no finished job to report (warm-ups do not count)")
+    return [*said, *run_notes(table), *_warnings(table)]
 
 
 def splits(table: Splits) -> str:

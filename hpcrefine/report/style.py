@@ -1,12 +1,16 @@
 """How figures look: colours that everyone can tell apart, legends beside the data, files."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from hpcrefine.errors import InputError
 
@@ -18,6 +22,7 @@ LINES = ("-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 FORMATS = ("png", "svg")
 
 _BESIDE = 3  # panels
+_NARROW = 6  # a logarithmic axis that spans no more than this factor has few round numbers
 
 _SETTINGS: dict[str, Any] = {
     "figure.dpi": 100,
@@ -40,10 +45,10 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-def canvas(title: str) -> tuple[Figure, Axes]:
-    """Return a figure and its axes."""
+def canvas(title: str, *, width: float = 7.6, height: float = 4.4) -> tuple[Figure, Axes]:
+    """Return a figure, of a size in inches, and its axes."""
     with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=(7.6, 4.4), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.subplots()
         axes.set_title(title, pad=10)
     return figure, axes
@@ -68,6 +73,39 @@ def panels(title: str, titles: Sequence[str], *, alike: bool = True) -> tuple[Fi
         for axes in every[max(len(titles) - wide, 0) : len(titles)]:
             axes.tick_params("x", labelbottom=True)
     return figure, every[: len(titles)]
+
+
+def label_outside(every: Sequence[Axes], x: str, y: str) -> None:
+    """Name the quantities of panels that share their scales: at the bottom and at the left."""
+    wide = min(_BESIDE, len(every))
+    for axes in every[-wide:]:
+        axes.set_xlabel(x)
+    for axes in every[::wide]:
+        axes.set_ylabel(y)
+
+
+def beside(title: str, titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    """Return a figure and two or three axes of different quantities, each with a title."""
+    with matplotlib.rc_context(_SETTINGS):
+        figure = Figure(
+            figsize=(2.0 + 4.0 * len(titles), 4.4), layout=ConstrainedLayoutEngine(w_pad=0.1)
+        )
+        every = list(figure.subplots(1, len(titles)))
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        for axes, name in zip(every, titles, strict=True):
+            axes.set_title(name, pad=8, fontsize=10, fontweight="normal")
+    return figure, every
+
+
+def plain_logarithmic(axes: Axes, name: str, low: float, high: float) -> None:
+    """Have a logarithmic axis `name` (x, y) from `low` to `high` whose ticks are plain numbers."""
+    axes.set(**{f"{name}scale": "log", f"{name}lim": (low, high)})
+    axis: Axis = getattr(axes, f"{name}axis")
+    narrow = high < _NARROW * low
+    axis.set_major_locator(MaxNLocator(6) if narrow else LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator() if narrow else LogLocator(subs=range(1, 10)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def legend(axes: Axes) -> None:
@@ -106,3 +144,11 @@ def save(figure: Figure, directory: Path, name: str) -> list[Path]:
     except OSError as error:
         raise InputError(f"{directory}: cannot write figures: {error}") from error
     return targets
+
+
+def as_svg(figure: Figure) -> bytes:
+    """Return a figure as SVG."""
+    out = io.BytesIO()
+    with matplotlib.rc_context(_SETTINGS):
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()

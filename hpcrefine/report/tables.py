@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcrefine.analysis.statistics import Summary, known
+from hpcrefine.analysis.verdict import worst_verdict
 from hpcrefine.record.reader import Record
 from hpcrefine.record.schema import PHASES
 from hpcrefine.report.run import Run, describe
-from hpcrefine.report.statistics import Summary, known
 
 #: These come first, any others after them in the order in which they appear.
 VARIANTS = ("layered", "oneshot")
-_WORST_FIRST = ("wrong", "unchecked", "within rounding", "exact (sampled)", "exact")
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,6 @@ def summarise(record: Record) -> Table:
     baseline = _baseline(record, counted)
     rows = tuple(_rows(record, counted, baseline))
     return Table(**vars(describe(record)), baseline=baseline, rows=rows)
-
-
-def worst_verdict(verdicts: NDArray[np.str_]) -> str:
-    """Return the worst of some verdicts; ``"unchecked"`` where there is none."""
-    return next((verdict for verdict in _WORST_FIRST if verdict in verdicts), "unchecked")
 
 
 def _rows(record: Record, counted: NDArray[np.void], baseline: float) -> list[Row]:

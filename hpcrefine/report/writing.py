@@ -3,20 +3,26 @@
 import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from rich import box
 from rich.console import Console
-from rich.table import Table as Grid
+from rich.table import Table as Layout
 
+from hpcrefine.analysis import stability
+from hpcrefine.analysis.statistics import Summary
 from hpcrefine.report.run import Event, Run
-from hpcrefine.report.statistics import SMALLEST, UNSTABLE, Summary
 
 # Wide enough for any table: text that goes to a file or a pipe must not be cut.
 _WIDTH = 10_000
 TIME_UNITS = (("s", 1.0), ("ms", 1e3), ("us", 1e6))
 OPERATION_UNITS = (("G", 1e-9), ("M", 1e-6), ("k", 1e-3), ("1", 1.0))
 BYTE_UNITS = (("GB", 1e-9), ("MB", 1e-6), ("kB", 1e-3), ("B", 1.0))
-_TEXT = ("variant", "scheme", "split", "stream", "verdict")
+TEXT_COLUMNS = (
+    *("series", "settings", "variant", "scheme", "split", "stream", "verdict"),
+    *("record", "kind", "complete", "shape", "started"),
+)
 _MISHAPS = {
     "died": "died",
     "silent": "went silent",
@@ -24,6 +30,39 @@ _MISHAPS = {
     "dropped": "was dropped",
 }
 _MOST_EVENTS = 10
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text.
+
+    Attributes
+    ----------
+    headings : tuple of str
+        Of the columns.
+    rows : tuple of tuple of str
+        The cells of each.
+    """
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(cls, headings: Iterable[str], rows: Iterable[Iterable[str]]) -> Self:
+        """Make a table of any sequences."""
+        return cls(tuple(headings), tuple(tuple(cells) for cells in rows))
+
+
+#: A line of a report, or a table in its place.
+Line = str | Grid
+
+
+def lay_out(lines: Iterable[Line]) -> str:
+    """Write lines as plain text; ends with a newline."""
+    texts = (
+        markdown(line.headings, line.rows) if isinstance(line, Grid) else line for line in lines
+    )
+    return "\n".join(texts) + "\n"
 
 
 def title(run: Run) -> str:
@@ -40,9 +79,11 @@ def title(run: Run) -> str:
 
 def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Lay out a table of text, wider than any terminal if need be; no newline at its end."""
-    grid = Grid(box=box.MARKDOWN)
+    grid = Layout(box=box.MARKDOWN)
     for heading in headings:
-        grid.add_column(heading, justify="left" if heading in _TEXT else "right", no_wrap=True)
+        grid.add_column(
+            heading, justify="left" if heading in TEXT_COLUMNS else "right", no_wrap=True
+        )
     for cells in rows:
         grid.add_row(*cells)
     out = io.StringIO()
@@ -87,16 +128,8 @@ def wrong_warnings(entries: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 def time_warnings(entries: Iterable[tuple[str, Summary]]) -> Iterator[str]:
     """Warn of labels whose times are few or unstable."""
-    entries = list(entries)
-    few = [label for label, times in entries if times.count < SMALLEST]
-    if few:
-        yield f"warning: fewer than {SMALLEST} times, no 95 % interval: {', '.join(few)}"
-    unstable = [label for label, times in entries if times.unstable]
-    if unstable:
-        yield (
-            f"warning: unstable, interval wider than {UNSTABLE:.0%} of the median: "
-            f"{', '.join(unstable)}"
-        )
+    findings = ((label, stability.width(times)) for label, times in entries)
+    yield from (f"warning: {line}" for line in stability.together(findings))
 
 
 def smallest(values: Iterable[float]) -> float:

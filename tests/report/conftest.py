@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hpcrefine.record import schema
+from hpcrefine.record.manifest import Manifest, Point
 from hpcrefine.record.writer import RecordWriter
 
 JOB_TEXT = '[job]\nname = "scaling [bold]x"\n'
@@ -199,3 +200,87 @@ def inference_jobs():
         for i, scale in enumerate(steady)
         for name, rows in variants.items()
     ]
+
+
+STUDY_TEXT = '[job]\nname = "product <b>"\n'
+
+
+def write_point(path, workers, repeats=7, speed=1.0, complete=True):
+    """Write a record of layered and one-shot jobs, with tasks: resolutions 0 and 1 take 1 : 3."""
+    rng = np.random.default_rng(workers)
+    ranks = [build_row("workers", rank=i, threads=1, kernel="int8") for i in range(workers + 1)]
+    given = {"job_text": STUDY_TEXT, "kind": "measured", "workers": ranks}
+    environment = {"host": "node1", "mpi": "Open MPI v5.0.11"}
+    writer = RecordWriter(path, environment=environment, **given)
+    head = {"deadline": np.nan, "rate": np.nan, "n": 64, "k": 96, "p": 32, "verdict": "exact"}
+    for number in range(2 * repeats):
+        oneshot = number % 2 == 1
+        factor = speed * rng.uniform(0.95, 1.05)
+        ready = [0.2 / workers * factor] if oneshot else [0.1 * factor / workers + 0.01]
+        ready += [] if oneshot else [0.4 * factor / workers + 0.01]
+        errors = [1e-3, 0.0]
+        layers = [
+            build_row("layers", job=number, layer=i, ready=t, error_bound=e, error_measured=e / 2)
+            for i, (t, e) in enumerate(zip(ready, errors, strict=False))
+        ]
+        job = {"job": number, "variant": "oneshot" if oneshot else "layered", "start": 1.0 * number}
+        job |= {"end": number + ready[-1], "repeat": number // 2}
+        tasks = [] if oneshot else build_tasks(number, workers, ready)
+        writer.append(build_row("jobs", **(head | job)), layers, tasks, [])
+    writer.close(complete)
+    return path
+
+
+def build_tasks(job, workers, ready):
+    """A task a layer and worker that ends just before it is ready, and one that comes too late."""
+    starts = [0.0, *ready[:-1]]
+    rows = [
+        {"layer": layer, "worker": worker, "sent": start, "received": 0.99 * end}
+        | {"compute": 0.5 * (0.99 * end - start), "task": worker}
+        for layer, (start, end) in enumerate(zip(starts, ready, strict=True))
+        for worker in range(1, workers + 1)
+    ]
+    rows[-1] |= {"status": "late", "received": 1.01 * ready[-1]}
+    return [build_row("tasks", **({"job": job} | row)) for row in rows]
+
+
+@pytest.fixture
+def point(tmp_path):
+    """Write a record with tasks, see `write_point`."""
+
+    def write_named(workers=3, name="point.h5", **options):
+        return write_point(tmp_path / name, workers, **options)
+
+    return write_named
+
+
+def write_study(folder, workers=(1, 2, 4), **options):
+    """Write the folder of a strong scaling study, with a point for 8 workers that has not run."""
+    folder.mkdir()
+    points = []
+    for number, count in enumerate((*workers, 8)):
+        file = f"{number:03}-ranks-{count + 1}.h5"
+        if count in workers:
+            write_point(folder / file, count, **options)
+        point = {"number": number, "name": f"ranks={count + 1}", "ranks": count + 1, "nodes": 0}
+        points.append(Point(**point, run=0, settings={}, overrides=[], file=file))
+    Manifest(
+        name=folder.name,
+        scaling="strong",
+        created="2026-01-01T00:00:00Z",
+        study="",
+        order=[point.number for point in points],
+        points=points,
+    ).write(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def study_writer():
+    return write_study
+
+
+@pytest.fixture
+def make_study(tmp_path):
+    """Write a study into `tmp_path`, see `write_study`."""
+    return lambda **options: write_study(tmp_path / "strong", **options)

@@ -213,7 +213,7 @@ def test_what_older_records_do_not_say_is_a_dash(write, monkeypatch, version):
         for column in schema.TABLES[name]:
             if column.since > version:
                 getattr(record, name)[column.name] = column.absent
-    monkeypatch.setattr("hpcrefine.report.read", lambda *_: record)
+    monkeypatch.setattr("hpcrefine.report.sources.read", lambda *_: record)
     (row,) = shown(report([path], codes=True))
     unknown = {name.partition(" [")[0] for name, cell in row.items() if cell == "-"}
     assert unknown >= {"stragglers", "dead", "scheme", "redundant", "sent", "received", "decoding"}

@@ -10,11 +10,12 @@ import pytest
 from hpcrefine.cli import main
 from hpcrefine.errors import InputError
 from hpcrefine.record.reader import read
-from hpcrefine.report import report, summarise
+from hpcrefine.report import report
 from hpcrefine.report.anytime import anytime
 from hpcrefine.report.figures import BOUND, distribution, draw, splits
 from hpcrefine.report.streams import COLUMNS
 from hpcrefine.report.streams import summarise as summarise_streams
+from hpcrefine.report.tables import summarise
 
 WORKERS = ((6, 0.25), (2, 1.0))
 ONESHOT = {"variant": "oneshot", "minijobs": (4,), "delays": [(2.5,)], "estimates": WORKERS}
@@ -177,13 +178,17 @@ def test_single_products_have_an_anytime_curve(write, jobs):
     table = summarise(read(write(jobs)))
     (axes,) = anytime(table).axes
     assert axes.get_yscale() == "log"
-    assert axes.get_xlabel() == "median time since the job's start [ms]"
+    assert axes.get_xlabel() == "time since the job's start [ms]"
     assert axes.get_ylabel() == "error of the product (absolute, max norm)"
-    x, y = lines(axes)["resolution: error bound"]
-    assert x == pytest.approx([10.0, 50.0])
-    assert y == pytest.approx([1.25e-3 * 1.001, 1.25e-5 * 1.001])
-    assert lines(axes)["one-shot float64"][0] == pytest.approx([40.0, 40.0])
-    assert "0: exact" in labels(axes)
+    x, y = lines(axes)["error bound, until the next one"]
+    assert x == pytest.approx([10.0, 10.0, 50.0, axes.get_xlim()[1]])
+    exact = y[-1]
+    assert y[1:] == pytest.approx([1.25e-3 * 1.001, exact, exact])
+    assert axes.get_ylim()[0] < exact < 1e-3
+    (oneshot,) = [line for line in axes.lines if line.get_color() == "#000000"]
+    assert list(oneshot.get_xdata()) == pytest.approx([40.0, 40.0])
+    said = [text.get_text() for text in axes.texts]
+    assert said == ["0", "1", "one-shot\n40 ms", "0: exact"]
 
 
 def check_files(folder, stem):
@@ -201,7 +206,7 @@ def test_files_of_figures(write_streams, write, jobs, tmp_path):
     }
     other = write_streams(LAYERED, name="other.h5", job_text='[job]\nname = "other"\n')
     text = report([*kinds.values(), other, write(jobs)], plot=out)
-    stems = ["one-distribution", "other-distribution", "run-anytime"]
+    stems = ["one-distribution", "other-distribution", "run-anytime", "run-distribution"]
     assert sorted(p.name for p in out.iterdir()) == sorted(
         f"{stem}.{form}" for stem in stems for form in ("png", "svg")
     )
@@ -228,6 +233,17 @@ def test_codes_are_drawn_too(write, jobs, tmp_path):
     assert "run-anytime.png" in report([write(jobs)], codes=True, plot=tmp_path / "out")
 
 
+def test_a_study_has_figures_of_its_own(make_study, tmp_path):
+    folder = make_study(workers=(1, 2))
+    text = report([folder], plot=tmp_path / "out")
+    records = [f"{i:03}-ranks-{w + 1}" for i, w in enumerate((1, 2))]
+    kinds = ("anytime", "distribution", "timeline")
+    stems = [f"{stem}-{kind}" for stem in records for kind in kinds]
+    stems += ["strong-anytime", "strong-scaling"]
+    assert {p.stem for p in (tmp_path / "out").iterdir()} == set(stems)
+    assert f"wrote {tmp_path / 'out/strong-scaling.svg'}\n" in text
+
+
 def test_an_empty_record_is_not_drawn(write_streams, tmp_path):
     text = report([write_streams({"warmup": True})], plot=tmp_path / "out")
     assert "wrote" not in text
@@ -236,7 +252,9 @@ def test_an_empty_record_is_not_drawn(write_streams, tmp_path):
 def test_figures_of_one_name(write, jobs, tmp_path):
     (tmp_path / "sub").mkdir()
     paths = [write(jobs), write(jobs, "sub/run.h5")]
-    with pytest.raises(InputError, match="several figures would be written to run-anytime"):
+    with pytest.raises(
+        InputError, match="several figures would be written to run-anytime, run-dis"
+    ):
         report(paths, plot=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

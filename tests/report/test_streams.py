@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from hpcrefine.analysis.statistics import Mean, share_interval
 from hpcrefine.record.reader import read
 from hpcrefine.report import report
-from hpcrefine.report.statistics import Mean, share_interval
 from hpcrefine.report.streams import COLUMNS, group, summarise
 
 TWO_WORKERS = ((6, 0.25), (2, 1.0))  # 4 + 1 digit products a second

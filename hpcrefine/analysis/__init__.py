@@ -1,0 +1,1 @@
+"""Many records as one study: loaded, compared, modelled. Reads :mod:`hpcrefine.record` alone."""
