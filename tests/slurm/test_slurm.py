@@ -154,7 +154,8 @@ def test_an_array_and_the_report_after_it(submit, folder):
     assert tasks == {"0": "0:0", "1": "0:0", "2": "2:0"}
     records = sorted((folder / "results" / "study").glob("*.h5"))
     assert [len(whole(path, 2).workers) for path in records] == [1, 2]
-    assert all(path.name in submit.said(report, "report") for path in records)
+    assert all(path.stem.partition("-")[2] in submit.said(report, "report") for path in records)
+    assert (folder / "results" / "study" / "report.html").exists()
     assert submit.brought()
 
 
