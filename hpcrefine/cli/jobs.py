@@ -4,8 +4,10 @@ import argparse
 import contextlib
 import math
 import sys
+import time
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from hpcrefine.experiment.run import Outcome, Output
     from hpcrefine.job import AnyJob
 
+_DYING = 5.0  # seconds by which ranks may outlive their launcher: it does not wait for other nodes'
 _THREADS_KEY = "kernel.threads"
 _MOST_REPORTED = 300_000  # simulated jobs: tables of more take longer than to simulate them
 
@@ -99,12 +102,23 @@ def _run_from_shell(options: argparse.Namespace) -> int:
     for override in options.overrides:
         command += ["--set", override]
     ending = launch.start(ranks, command, lambda: listen().asked)
+    if ending.code == 0 and _left_open(output.path):  # some launchers say so when told to end
+        ending = replace(ending, code=1)
     if ending.code == 1 and _identity(output.path) not in (None, there_before):
         _rescue(output.path, ending)
     if options.output is None:
         with contextlib.suppress(OSError):
             output.path.parent.rmdir()  # if the run was refused and we made it for nothing
     return ending.code
+
+
+def _left_open(path: Path) -> bool:
+    from hpcrefine.record.state import left_open
+
+    try:
+        return left_open(path)
+    except (InputError, OSError):
+        return False
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -118,8 +132,12 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _rescue(output: Path, ending: launch.Ending) -> None:
     """Make what a broken run left openable by any HDF5 reader, and say what it holds."""
     from hpcrefine.record.reader import read, seal
+    from hpcrefine.record.state import is_live
 
+    until = time.monotonic() + _DYING
     with contextlib.suppress(InputError):
+        while is_live(output) and time.monotonic() < until:
+            time.sleep(_DYING / 100)
         if not read(output).complete:
             seal(output)
             finished = len(read(output).jobs)
