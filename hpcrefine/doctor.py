@@ -54,7 +54,7 @@ def examine(ranks: int) -> int:
     int
         0 if runs work, though maybe not as fast as they could; 1 if something is broken.
     """
-    launch.check_ranks(ranks)
+    launch.check_count(ranks)
     broken = False
     for finding in _findings():
         print(finding, flush=True)
@@ -75,11 +75,10 @@ def examine_rank() -> int:
     """Examine the cluster from inside, on every rank; rank 0 prints."""
     from hpcrefine.cluster.pool import Pool
 
-    pool = Pool()
-    launch.check_ranks(pool.size)
-    with pool as master:
+    with Pool() as master:
         if master is None:
             return 0
+        launch.check_ranks(master.size)
         print(Finding("mpi", "{mpi} (mpi4py {mpi4py})".format(**master.mpi)))
         print(Finding("deaths", _tolerance()))
         rows = master.configure()

@@ -3,13 +3,17 @@
 Imports neither NumPy nor mpi4py: thread counts must stand before NumPy loads its BLAS.
 """
 
+import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -24,9 +28,13 @@ DEFAULT_RANKS = 4
 ENDED_EARLY = 3  # exit code of a run that was told to end itself, and did
 TOLERANCE_HINT = "Open MPI 5 started with --with-ft ulfm lets a run outlive its workers"
 
+_STARTING_VARIABLE = "HPCREFINE_STARTING"
+_STARTING = 30.0  # seconds, far more than ranks take to come up
+
 _DEADLY = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _TOLERANCE_VARIABLE = "OMPI_MCA_mpi_ft_enable"
+_SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 _RANK_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MPI_LOCALNRANKS")
 
 
@@ -87,23 +95,59 @@ def default_ranks() -> int:
     return _leading_integer("SLURM_NTASKS") or DEFAULT_RANKS
 
 
-def check_ranks(size: int) -> None:
-    """Refuse a communicator of one rank where more were started.
+def check_count(ranks: int) -> None:
+    """Refuse to start less than a master and a worker.
 
     Raises
     ------
     InputError
-        If the launcher started several processes and each is rank 0 of 1, or if there is no worker.
+        If it is less.
     """
-    expected = _leading_integer(RANKS_VARIABLE) or _leading_integer("SLURM_NTASKS")
-    if size == 1 and expected > 1:
+    if ranks < 2:
+        raise InputError(f"ranks: found {ranks}, expected at least 2 (a master and a worker)")
+
+
+def check_ranks(size: int) -> None:
+    """Refuse a communicator of other ranks than were started; for rank 0 to call.
+
+    Other ranks may be told less: on other nodes than the launcher's, variables are lost.
+
+    Raises
+    ------
+    InputError
+        If the launcher started another number of processes (it may be that each is rank 0 of 1), or
+        if there is no worker.
+    """
+    launcher, (expected, source) = _started_by(), _expected()
+    if size != expected and expected > 1:
+        found, hint = str(size), f"{RANKS_VARIABLE}={size} says that {size} are meant"
+        if size == 1:
+            found = "every process to be rank 0 of 1"
+            hint = (
+                "that launcher does not belong to the MPI library that mpi4py loads (with the Open "
+                "MPI wheel use its mpiexec, not srun; with MPICH's srun --mpi=pmi2 or its mpiexec)"
+            )
         raise InputError(
-            f"ranks: found every process to be rank 0 of 1, expected {expected} ranks: the "
-            "launcher does not belong to the MPI library that mpi4py loads (with the Open MPI "
-            "wheel use its mpiexec, not plain srun; with MPICH srun --mpi=pmi2)"
+            f"ranks: found {found}, expected {expected} ranks ({source}), started by {launcher}: "
+            f"{hint}"
         )
-    if size < 2:
-        raise InputError(f"ranks: found {size}, expected at least 2 (a master and a worker)")
+    check_count(size)
+
+
+def _started_by() -> str:
+    if "OMPI_COMM_WORLD_SIZE" in os.environ:
+        return "Open MPI's mpiexec"
+    if "MPI_LOCALNRANKS" in os.environ:
+        return "MPICH's mpiexec"
+    return "srun" if "SLURM_STEP_NUM_TASKS" in os.environ else "no launcher known"
+
+
+def _expected() -> tuple[int, str]:
+    """Return how many ranks there are to be, 0 where nobody says, and the variable that says so."""
+    variables = [RANKS_VARIABLE, "SLURM_NTASKS", *_SIZE_VARIABLES]
+    if "SLURM_STEP_NUM_TASKS" in os.environ and _started_by() != "srun":
+        variables.remove("SLURM_NTASKS")  # mpiexec's own processes, one on each node
+    return next(((n, name) for name in variables if (n := _leading_integer(name))), (0, ""))
 
 
 @dataclass(frozen=True)
@@ -118,11 +162,14 @@ class Launcher:
         First line of what it says of itself.
     openmpi : bool
         Whether it is Open MPI's.
+    options : tuple of str
+        What it is always given.
     """
 
     path: str
     version: str
     openmpi: bool
+    options: tuple[str, ...] = ()
 
     @property
     def tolerant(self) -> bool:
@@ -136,7 +183,10 @@ class Launcher:
 
     def command(self, ranks: int, program: Sequence[str]) -> list[str]:
         """Return the command that starts a program on some ranks."""
-        options = ["--oversubscribe"] if self.openmpi else []
+        options = list(self.options)
+        nodes, tasks = _leading_integer("SLURM_JOB_NUM_NODES"), _leading_integer("SLURM_NTASKS")
+        if self.openmpi and (nodes < 2 or ranks > tasks):
+            options.append("--oversubscribe")  # it may put all ranks on the first of several nodes
         options += ["--with-ft", "ulfm"] if self.tolerant else []
         return [self.path, *options, "-n", str(ranks), *program]
 
@@ -145,6 +195,9 @@ class Launcher:
         environment = dict(os.environ, **{RANKS_VARIABLE: str(ranks)})
         if sys.stderr.isatty():
             environment[TERMINAL_VARIABLE] = str(shutil.get_terminal_size().columns)
+        if self.version.startswith("slurm ") and "SLURM_CPUS_PER_TASK" in environment:
+            # Since Slurm 22.05 srun does not take it over from the job.
+            environment.setdefault("SRUN_CPUS_PER_TASK", environment["SLURM_CPUS_PER_TASK"])
         if self.openmpi:
             if os.geteuid() == 0:
                 environment["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
@@ -158,16 +211,17 @@ class Launcher:
 def find_launcher() -> Launcher:
     """Find the ``mpiexec`` that belongs to this environment.
 
+    ``HPCREFINE_MPIEXEC`` may name another, with options: such as ``srun --mpi=pmi2``.
+
     Raises
     ------
     InputError
         If there is none.
     """
     beside = Path(sys.prefix) / "bin" / "mpiexec"
-    path = os.environ.get(MPIEXEC_VARIABLE) or (
-        str(beside) if beside.exists() else shutil.which("mpiexec")
-    )
-    if path is None or shutil.which(path) is None:
+    own = str(beside) if beside.exists() else shutil.which("mpiexec") or ""
+    path, *options = _words_of(MPIEXEC_VARIABLE) or [own]
+    if shutil.which(path) is None:
         raise InputError(
             f"mpiexec: found {path or 'none on PATH'}, expected an MPI launcher "
             f"(pip install 'hpcrefine[local]', or set {MPIEXEC_VARIABLE})"
@@ -180,7 +234,15 @@ def find_launcher() -> Launcher:
         raise InputError(f"mpiexec: found {path}: {error}, expected an MPI launcher") from None
     lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
     version = next((line for line in lines if "version" in line.lower()), (*lines, "")[0])
-    return Launcher(path, version or "unknown", "Open MPI" in said or "prte" in said)
+    openmpi = "Open MPI" in said or "prte" in said
+    return Launcher(path, version or "unknown", openmpi, tuple(options))
+
+
+def _words_of(variable: str) -> list[str]:
+    try:
+        return shlex.split(os.environ.get(variable, ""))
+    except ValueError as error:
+        raise InputError(f"{variable}: found {error}, expected a command") from None
 
 
 @dataclass(frozen=True)
@@ -190,7 +252,8 @@ class Ending:
     Attributes
     ----------
     code : int
-        The exit code: 0 well, 1 something failed, 2 a mistake in what was given.
+        The exit code: 0 well, 1 something failed, 2 a mistake in what was given, 3 ended early as
+        asked by SIGUSR1.
     killed : bool
         Whether a rank was killed that nobody had asked to end.
     tolerant : bool
@@ -202,10 +265,20 @@ class Ending:
     tolerant: bool
 
 
-def start(ranks: int, arguments: Sequence[str]) -> Ending:
+def start(ranks: int, arguments: Sequence[str], told: Callable[[], bool] = lambda: False) -> Ending:
     """Run ``hpcrefine`` with these arguments on some ranks; say how they ended.
 
-    Signals that ask this process to end are passed on.
+    Signals that ask this process to end are passed on; SIGUSR1 not before all ranks listen, since
+    it would end those that do not.
+
+    Parameters
+    ----------
+    ranks : int
+        How many, the master included.
+    arguments : sequence of str
+        Of each of them.
+    told : callable, optional
+        Says whether this process has had SIGUSR1 before it listened here.
 
     Raises
     ------
@@ -214,19 +287,43 @@ def start(ranks: int, arguments: Sequence[str]) -> Ending:
     """
     launcher = find_launcher()
     command = launcher.command(ranks, [sys.executable, "-m", "hpcrefine", *arguments])
-    child = subprocess.Popen(command, env=launcher.environment(ranks))
+    with tempfile.NamedTemporaryFile(prefix="hpcrefine-", delete=False) as starting:
+        environment = launcher.environment(ranks) | {_STARTING_VARIABLE: starting.name}
+    child = subprocess.Popen(command, env=environment)
     asked: list[int] = []
+    deaf = {signal.SIGUSR1}
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         asked.append(number)
-        child.send_signal(number)
+        if number not in deaf:
+            child.send_signal(number)
 
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, pass_on)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the child as well
+    _wait_for_ranks(child, Path(starting.name))
+    deaf.clear()
+    if signal.SIGUSR1 in asked or told():
+        child.send_signal(signal.SIGUSR1)
     code = child.wait()
     killed = not asked and _signal_in(code) in _DEADLY
-    return Ending(code if code in (0, 2) else 1, killed, launcher.tolerant)
+    return Ending(code if code in (0, 2, ENDED_EARLY) else 1, killed, launcher.tolerant)
+
+
+def _wait_for_ranks(child: subprocess.Popen[bytes], starting: Path) -> None:
+    """Wait until the ranks have come up, as :func:`has_started` says, or have ended."""
+    until = time.monotonic() + _STARTING  # rank 0 may be where it does not see the file
+    while child.poll() is None and starting.exists() and time.monotonic() < until:
+        time.sleep(_STARTING / 1000)
+    starting.unlink(missing_ok=True)
+
+
+def has_started() -> None:
+    """Tell :func:`start`, on rank 0, that all ranks are there and listen to signals."""
+    name = os.environ.get(_STARTING_VARIABLE)
+    if name:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
 
 
 def _signal_in(code: int) -> int:

@@ -8,18 +8,27 @@ import pytest
 
 from hpcrefine import launch
 from hpcrefine.errors import InputError
-from hpcrefine.launch import Launcher, check_ranks, default_ranks, find_launcher, prepare_process
+from hpcrefine.launch import (
+    Launcher,
+    check_count,
+    check_ranks,
+    default_ranks,
+    find_launcher,
+    prepare_process,
+)
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 BINDING = ("PRTE_MCA_hwloc_default_binding_policy", "OMPI_MCA_mpi_yield_when_idle")
 ROOT = ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")
 RANK = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MPI_LOCALNRANKS")
+SLURM = ("SLURM_NTASKS", "SLURM_STEP_NUM_TASKS", "SLURM_CPUS_PER_TASK", "SRUN_CPUS_PER_TASK")
+SLURM += ("SLURM_JOB_NUM_NODES",)
 
 
 @pytest.fixture(autouse=True)
 def shell(monkeypatch):
     """An environment without any variable that counts here; restored afterwards."""
-    names = ("SLURM_NTASKS", "SLURM_CPUS_PER_TASK", "OPENBLAS_CORETYPE", launch.RANKS_VARIABLE)
+    names = (*SLURM, "OPENBLAS_CORETYPE", launch.RANKS_VARIABLE)
     names += (launch.MPIEXEC_VARIABLE, launch.TOLERANCE_VARIABLE)
     for name in (*THREADS, *BINDING, *ROOT, *RANK, *names):
         monkeypatch.setenv(name, "")  # so that what the package sets is taken away again
@@ -72,9 +81,48 @@ def test_default_ranks(shell):
 @pytest.mark.parametrize("variable", [launch.RANKS_VARIABLE, "SLURM_NTASKS"])
 def test_every_process_rank_0_of_1(shell, variable):
     shell.setenv(variable, "3")
-    with pytest.raises(InputError, match=r"rank 0 of 1, expected 3 ranks: the launcher"):
+    with pytest.raises(InputError, match=rf"rank 0 of 1, expected 3 ranks \({variable}\), started"):
         check_ranks(1)
     check_ranks(3)
+
+
+@pytest.mark.parametrize(
+    ("variables", "size", "said"),
+    [
+        # Open MPI's mpiexec starts a process on each node by srun: that step says nothing.
+        ({"SLURM_STEP_NUM_TASKS": "2", "OMPI_COMM_WORLD_SIZE": "4", "SLURM_NTASKS": "2"}, 4, ""),
+        ({"SLURM_STEP_NUM_TASKS": "4", "PMI_SIZE": "4", "SLURM_NTASKS": "4"}, 4, ""),
+        ({"HPCREFINE_RANKS": "3", "SLURM_NTASKS": "8"}, 3, ""),
+        ({"SLURM_NTASKS": "1", "OMPI_COMM_WORLD_SIZE": "4"}, 4, ""),
+        ({"OMPI_COMM_WORLD_SIZE": "4"}, 4, ""),
+        (
+            {"OMPI_COMM_WORLD_SIZE": "3", "SLURM_NTASKS": "8"},
+            3,
+            "ranks: found 3, expected 8 ranks (SLURM_NTASKS), started by Open MPI's mpiexec: "
+            "HPCREFINE_RANKS=3 says that 3 are meant",
+        ),
+        (
+            {"MPI_LOCALNRANKS": "2", "SLURM_STEP_NUM_TASKS": "2", "PMI_SIZE": "4"},
+            1,
+            "ranks: found every process to be rank 0 of 1, expected 4 ranks (PMI_SIZE), started by "
+            "MPICH's mpiexec: that launcher does not belong to the MPI library",
+        ),
+        (
+            {"SLURM_STEP_NUM_TASKS": "4", "SLURM_NTASKS": "4"},
+            1,
+            "expected 4 ranks (SLURM_NTASKS), started by srun: that launcher",
+        ),
+    ],
+)
+def test_ranks_that_are_not_those_started(shell, variables, size, said):
+    for name, value in variables.items():
+        shell.setenv(name, value)
+    if said:
+        with pytest.raises(InputError) as caught:
+            check_ranks(size)
+        assert said in str(caught.value)
+    else:
+        check_ranks(size)
 
 
 def test_a_master_alone(shell):
@@ -89,7 +137,7 @@ def test_a_master_alone(shell):
 @pytest.mark.parametrize("ranks", [0, -3])
 def test_impossible_numbers_of_ranks_are_named(ranks):
     with pytest.raises(InputError, match=f"found {ranks}, expected at least 2"):
-        check_ranks(ranks)
+        check_count(ranks)
 
 
 PROGRAM = ["python", "-m", "hpcrefine", "run"]
@@ -110,6 +158,15 @@ def test_commands(version, openmpi, options):
     assert launcher.command(5, PROGRAM) == ["/opt/mpiexec", *options, "-n", "5", *PROGRAM]
 
 
+def test_ranks_that_slurm_has_room_for_are_spread_over_its_nodes(shell):
+    launcher = Launcher("mpiexec", "mpiexec (Open MPI) 4.1.6", openmpi=True)
+    shell.setenv("SLURM_NTASKS", "5")
+    assert "--oversubscribe" in launcher.command(5, PROGRAM)
+    shell.setenv("SLURM_JOB_NUM_NODES", "2")
+    assert "--oversubscribe" not in launcher.command(5, PROGRAM)
+    assert "--oversubscribe" in launcher.command(6, PROGRAM)
+
+
 @pytest.mark.parametrize(("value", "tolerant"), [("0", False), ("1", True), ("", True)])
 def test_fault_tolerance_can_be_forgone(shell, value, tolerant):
     shell.setenv(launch.TOLERANCE_VARIABLE, value)
@@ -121,7 +178,7 @@ def test_fault_tolerance_can_be_forgone(shell, value, tolerant):
 @pytest.mark.parametrize(
     ("script", "code", "killed"),
     [
-        *(("exit 0", 0, False), ("exit 2", 2, False), ("exit 1", 1, False), ("exit 3", 1, False)),
+        *(("exit 0", 0, False), ("exit 2", 2, False), ("exit 1", 1, False), ("exit 3", 3, False)),
         *(("exit 137", 1, True), ("exit 9", 1, True), ("exit 139", 1, True)),
         *(("exit 143", 1, False), ("kill -KILL $$", 1, False)),
     ],
@@ -174,6 +231,24 @@ def test_the_launcher_of_this_environment(shell):
     assert found.openmpi == ("Open MPI" in found.version)
     shell.setenv(launch.MPIEXEC_VARIABLE, found.path)
     assert find_launcher() == found
+
+
+def test_a_launcher_of_several_words(shell, tmp_path):
+    path = tmp_path / "srun"
+    path.write_text("#!/bin/sh\necho slurm 22.05.8\n")
+    path.chmod(0o755)
+    shell.setenv(launch.MPIEXEC_VARIABLE, f"{path} --mpi=pmi2 --distribution='block:block'")
+    shell.setenv("SLURM_CPUS_PER_TASK", "3")
+    found = find_launcher()
+    options = ["--mpi=pmi2", "--distribution=block:block"]
+    assert found.command(4, PROGRAM) == [str(path), *options, "-n", "4", *PROGRAM]
+    assert found.environment(4)["SRUN_CPUS_PER_TASK"] == "3"
+    assert "SRUN_CPUS_PER_TASK" not in Launcher("mpiexec", "", openmpi=True).environment(4)
+    shell.setenv("SRUN_CPUS_PER_TASK", "2")
+    assert found.environment(4)["SRUN_CPUS_PER_TASK"] == "2"
+    shell.setenv(launch.MPIEXEC_VARIABLE, "srun '--mpi")
+    with pytest.raises(InputError, match="HPCREFINE_MPIEXEC: found No closing quotation"):
+        find_launcher()
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "not executable", "no program"])

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from hpcrefine import __version__
 from hpcrefine.cli import checkup, jobs, reports, studies
 from hpcrefine.cli.parser import Parser
+from hpcrefine.ending import listen
 from hpcrefine.errors import InputError
 
 
@@ -18,9 +19,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code.
 
     0: all is well. 1: something failed (also: a result was wrong, a job lost). 2: the user's
-    mistake.
+    mistake. 3: it ended early, as it was asked to.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["run"]:
+        listen()  # before anything that takes time
     parser = _parser()
     if not given:
         parser.print_usage(sys.stderr)
@@ -46,7 +49,7 @@ def _parser() -> Parser:
         description="Layered-resolution matrix products and inference over MPI: the leading digits "
         "first, the exact answer last.",
         epilog="Exit codes: 0 well, 1 something failed, was wrong or lost, 2 a mistake in what was "
-        "given.",
+        "given, 3 ended early, as SIGUSR1 asks a run to.",
     )
     parser.add_argument("--version", action="version", version=f"hpcrefine {__version__}")
     words = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -2,28 +2,39 @@
 
 import argparse
 import contextlib
+import math
 import sys
+import time
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcrefine import launch
 from hpcrefine.cli.parser import add_overrides
+from hpcrefine.ending import GRACE, listen
 from hpcrefine.errors import InputError
 
 if TYPE_CHECKING:
     from hpcrefine.cli.parser import Words
-    from hpcrefine.experiment.run import Output
+    from hpcrefine.experiment.run import Outcome, Output
     from hpcrefine.job import AnyJob
 
+_DYING = 5.0  # seconds by which ranks may outlive their launcher: it does not wait for other nodes'
 _THREADS_KEY = "kernel.threads"
 _MOST_REPORTED = 300_000  # simulated jobs: tables of more take longer than to simulate them
 
 
 def add(words: "Words") -> None:
     """Add the words to the command line."""
-    run = words.add_parser("run", help="run a job file and leave an HDF5 record")
+    run = words.add_parser(
+        "run",
+        help="run a job file and leave an HDF5 record",
+        epilog="SIGUSR1 ends a run early: after the present job, or once that has taken longer "
+        "than --grace, or at a second SIGUSR1, in its midst. The record holds what there is, to go "
+        "on with by --resume; the exit code is 3.",
+    )
     _add_job(run)
     run.add_argument(
         *("-n", "--ranks"),
@@ -37,6 +48,13 @@ def add(words: "Words") -> None:
         "--resume",
         action="store_true",
         help="go on with the record of an interrupted run, named by -o or the job file",
+    )
+    run.add_argument(
+        "--grace",
+        type=float,
+        default=GRACE,
+        metavar="SECONDS",
+        help="how long the present job may take after SIGUSR1 (default: %(default)g)",
     )
     run.set_defaults(call=_run)
 
@@ -66,6 +84,9 @@ def _add_job(word: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if not 0 <= options.grace < math.inf:
+        raise InputError(f"--grace: found {options.grace:g}, expected 0 or more seconds")
+    listen().grace = options.grace
     launch.prepare_process(_threads_asked_for(options.job, options.overrides))
     return _run_as_rank(options) if launch.under_mpi() else _run_from_shell(options)
 
@@ -73,20 +94,31 @@ def _run(options: argparse.Namespace) -> int:
 def _run_from_shell(options: argparse.Namespace) -> int:
     """Check what can be checked without MPI, start the ranks, look after the record."""
     ranks = launch.default_ranks() if options.ranks is None else options.ranks
-    launch.check_ranks(ranks)
+    launch.check_count(ranks)
     _, output = _load(options)
     there_before = _identity(output.path)
-    command = ["run", options.job, "-o", str(output.path)]
+    command = ["run", options.job, "-o", str(output.path), "--grace", str(options.grace)]
     command += [f"--{word}" for word in ("force", "resume") if getattr(options, word)]
     for override in options.overrides:
         command += ["--set", override]
-    ending = launch.start(ranks, command)
+    ending = launch.start(ranks, command, lambda: listen().asked)
+    if ending.code == 0 and _left_open(output.path):  # some launchers say so when told to end
+        ending = replace(ending, code=1)
     if ending.code == 1 and _identity(output.path) not in (None, there_before):
         _rescue(output.path, ending)
     if options.output is None:
         with contextlib.suppress(OSError):
             output.path.parent.rmdir()  # if the run was refused and we made it for nothing
     return ending.code
+
+
+def _left_open(path: Path) -> bool:
+    from hpcrefine.record.state import left_open
+
+    try:
+        return left_open(path)
+    except (InputError, OSError):
+        return False
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -100,8 +132,12 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _rescue(output: Path, ending: launch.Ending) -> None:
     """Make what a broken run left openable by any HDF5 reader, and say what it holds."""
     from hpcrefine.record.reader import read, seal
+    from hpcrefine.record.state import is_live
 
+    until = time.monotonic() + _DYING
     with contextlib.suppress(InputError):
+        while is_live(output) and time.monotonic() < until:
+            time.sleep(_DYING / 100)
         if not read(output).complete:
             seal(output)
             finished = len(read(output).jobs)
@@ -119,32 +155,43 @@ def _run_as_rank(options: argparse.Namespace) -> int:
     from hpcrefine.cluster.leaving import leave_last
     from hpcrefine.cluster.pool import Pool
 
-    pool = Pool()
-    launch.check_ranks(pool.size)
     try:
-        with pool as master:
+        with Pool() as master:
             if master is None:
                 return 0
+            launch.has_started()
+            launch.check_ranks(master.size)
             from hpcrefine.experiment.progress import Progress
             from hpcrefine.experiment.run import run
 
             job, output = _load(options)
-            outcome = run(job, master, output, Progress(job.job.name))
+            outcome = run(job, master, output, Progress(job.job.name), listen())
     except InputError:
         leave_last(2)
         raise
-    from hpcrefine.report import report
+    if not outcome.ended:
+        from hpcrefine.report import report
 
-    print(report([outcome.path]), end="", flush=True)
+        print(report([outcome.path]), end="", flush=True)
     if outcome.wrong:
         print(f"hpcrefine: {outcome.wrong} jobs gave wrong results", file=sys.stderr)
     if outcome.lost:
         why = outcome.loss or "before this run went on"
         print(f"hpcrefine: {outcome.lost} of {outcome.jobs} jobs were lost: {why}", file=sys.stderr)
-    if outcome.wrong or outcome.lost:
-        leave_last(1)
-        return 1
-    return 0
+    if outcome.ended:
+        print(f"hpcrefine: {_told(outcome)}", file=sys.stderr)
+    code = launch.ENDED_EARLY if outcome.ended else int(bool(outcome.wrong or outcome.lost))
+    if code:
+        leave_last(code)
+    return code
+
+
+def _told(outcome: "Outcome") -> str:
+    """Say what there is of a run that ended early."""
+    cut = ", the last of them cut short" if outcome.cut else ""
+    return (
+        f"ended early as asked; {outcome.path} holds {outcome.jobs} jobs{cut}; go on with --resume"
+    )
 
 
 def _load(options: argparse.Namespace) -> "tuple[AnyJob, Output]":

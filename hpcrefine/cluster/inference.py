@@ -93,6 +93,8 @@ class Inference(Released[Upgraded]):
     ----------
     delivered : list of float
         When each upgrade was handed out, in seconds since the start.
+    cut : callable
+        Says whether it is to be given up before its time.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Inference(Released[Upgraded]):
         self._next = 0
         self._log: Log | None = None
         self.delivered: list[float] = []
+        self.cut: Callable[[], bool] = lambda: False
 
     @property
     def _to_come(self) -> bool:
@@ -117,8 +120,8 @@ class Inference(Released[Upgraded]):
 
     @property
     def expired(self) -> bool:
-        """Whether the deadline has passed."""
-        return self.deadline is not None and self._clock() > self.deadline
+        """Whether the deadline has passed, or it is cut."""
+        return (self.deadline is not None and self._clock() > self.deadline) or self.cut()
 
     def close(self) -> None:
         """Give up what has not been delivered; the workers drop its tasks."""

@@ -7,6 +7,7 @@ in time is treated as dead and made sure to be: what has been given up must not 
 """
 
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -20,10 +21,12 @@ from mpi4py import MPI
 
 from hpcrefine.cluster.backoff import Backoff
 from hpcrefine.cluster.protocol import Tag
+from hpcrefine.ending import Ending
 from hpcrefine.errors import LostError
 from hpcrefine.launch import outlives_ranks
 
 _LEAVING = 60.0  # seconds for which a worker may take its leave, where no timeout is set
+_HURRY = 10.0  # seconds for which a worker may owe an answer once the run has no time left
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Roster:
         Seconds after which a worker that owes an answer is given up.
     lies : int
         So many results found wrong, and a worker is used no more.
+    ending : Ending
+        What the run is asked: without time left, nobody is waited for as long as usual.
     events : list of Event
         What befell the workers, in the order of events.
     """
@@ -70,6 +75,7 @@ class Roster:
         self._comm, self._host = comm, socket.gethostname()
         self.timeout: float | None = None
         self.lies = 3
+        self.ending = Ending()
         self.events: list[Event] = []
         self._left: dict[int, MPI.Request] = {}
         self._gone: set[int] = set()
@@ -202,8 +208,11 @@ class Roster:
 
     def suspect(self, rank: int, since: float) -> None:
         """Give a worker up that has owed an answer since then, if that is too long."""
-        if self.timeout is not None and MPI.Wtime() - since > self.timeout:
-            self.give_up(rank, self.timeout)
+        timeout = math.inf if self.timeout is None else self.timeout
+        if self.ending.overdue:
+            timeout = min(timeout, _HURRY)
+        if MPI.Wtime() - since > timeout:
+            self.give_up(rank, timeout)
 
     def give_up(self, rank: int, seconds: float) -> None:
         """Count a worker as gone that does not answer, and make sure that it is."""

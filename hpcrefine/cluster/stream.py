@@ -138,7 +138,7 @@ class Stream(Iterator[StreamedJob]):
     supply : Supply
         Operands.
     roster : Roster
-        Who is there.
+        Who is there; and what the run is asked: then no job begins, and the present one may be cut.
     learn : callable
         Takes note of a settled product.
 
@@ -177,20 +177,15 @@ class Stream(Iterator[StreamedJob]):
         Raises
         ------
         StopIteration
-            After the last job.
+            After the last job, or once asked to end.
         InputError
             If its operands are wrong.
         """
         self._leave()
-        if not self._jobs:
+        if not self._jobs or not self._reaches(self._jobs[0]):
             self.close()
             raise StopIteration
-        job = self._jobs[0]
-        try:
-            self._await(job)
-        except LostError as error:
-            job.lose(str(error))
-        self._jobs.popleft()
+        job = self._jobs.popleft()
         self._current = job
         return job
 
@@ -223,30 +218,41 @@ class Stream(Iterator[StreamedJob]):
             self._under_way.append(job)
             self._free = max(self._free, job.end)
 
-    def _await(self, job: StreamedJob) -> None:
-        """Wait for a job's arrival and operands, and begin it."""
+    def _reaches(self, job: StreamedJob) -> bool:
+        """Wait for a job's turn; say whether it came before the stream was asked to end."""
+        try:
+            return self._await(job)
+        except LostError as error:
+            job.lose(str(error))
+            return True
+
+    def _await(self, job: StreamedJob) -> bool:
+        """Wait for a job's arrival and operands, and begin it, unless asked to end before."""
         backoff = Backoff()
-        while (now := self.clock()) < job.arrival:
+        while not self._roster.ending.asked and (now := self.clock()) < job.arrival:
             if job.arrival - now > _LEISURE:
                 self.pastime()
             self._attend(backoff, job.arrival - now)
         start = max(self._free, job.arrival)
         end = self.terms.end(job.position, start)
         backoff.reset()
-        while job.product is None and self.clock() <= end:
+        while not self._roster.ending.asked and job.product is None and self.clock() <= end:
             if self._refused is not None:
                 raise self._refused
             self._attend(backoff)
+        if self._roster.ending.asked:
+            return False
         if self.clock() > end:  # it has waited for too long
             if job.product is None:
                 self._supply.skip()
             job.pass_over(min(start, end), end)
-            return
+            return True
         self._roster.require()
         if job.product is not None:
             job.begin(start, self.origin)
             job.product.attend = self._attend
-            job.product.expired = lambda: self.clock() > end
+            job.product.expired = lambda: self.clock() > end or self._roster.ending.cuts()
+        return True
 
     def _prepare(self, job: StreamedJob, backoff: Backoff) -> None:
         """See to the operands of the next job, and send them once they are prepared."""

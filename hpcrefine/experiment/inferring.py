@@ -1,12 +1,15 @@
 """One job of a run of a network, measured: its upgrades, their check, its rows."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpcrefine.codes import DecodeError
+from hpcrefine.ending import Ending
 from hpcrefine.errors import InputError, LostError
 from hpcrefine.experiment.allcores import unbound
 from hpcrefine.experiment.conditions import Conditions
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
     from hpcrefine.cluster.pool import Pool
 
 
+class CutError(Exception):
+    """An evaluation was cut in its midst."""
+
+
 class Inferring:
     """A network and its samples, with what is needed to refine and to check scores.
 
@@ -36,6 +43,8 @@ class Inferring:
         On rank 0, its kernel loaded.
     elapsed : float
         Seconds of the run before its first job here: 0, or the end of what is resumed.
+    ending : Ending, optional
+        What the run is asked; default: nothing.
 
     Raises
     ------
@@ -43,8 +52,15 @@ class Inferring:
         If network or samples are wrong, or the job asks for faults of more workers than there are.
     """
 
-    def __init__(self, job: InferenceJob, pool: "Pool", elapsed: float = 0.0) -> None:
+    def __init__(
+        self,
+        job: InferenceJob,
+        pool: "Pool",
+        elapsed: float = 0.0,
+        ending: Ending | None = None,
+    ) -> None:
         self._job, self._pool, self._elapsed = job, pool, elapsed
+        self._ending = ending or Ending()
         self._origin: float | None = None
         self._conditions = Conditions(job, pool)
         samples.check(job)
@@ -64,7 +80,7 @@ class Inferring:
         self._pool.settle()
 
     def measure(self, number: int, turn: InferenceTurn) -> Measured:
-        """Run one job to its end, or until it is lost."""
+        """Run one job to its end, or until it is lost or cut."""
         self._conditions.inject(self._job.faults.stragglers)
         self._conditions.guard()
         if self._origin is None:
@@ -86,11 +102,18 @@ class Inferring:
         )
 
     def _run_whole(self) -> "_Ran":
-        with unbound() as threads:
+        steps: list[Whole] = []
+        with unbound() as threads, contextlib.suppress(CutError):
             start = self._pool.clock()
-            scores = evaluate(self._network, self._samples.images, threads=threads)
-            seconds = self._pool.clock() - start
-        return _Ran(start, start + seconds, [Whole(scores, seconds, self._oneshot)])
+            images = self._samples.images
+            scores = evaluate(self._network, images, look=self._look, threads=threads)
+            steps.append(Whole(scores, self._pool.clock() - start, self._oneshot))
+        end = start + steps[0].seconds if steps else self._pool.clock()
+        return _Ran(start, end, steps)
+
+    def _look(self, name: str, values: NDArray[np.float32]) -> None:
+        if self._ending.cuts():
+            raise CutError
 
     def _run_layered(self, turn: InferenceTurn, setting: Setting) -> "_Ran":
         inference: Inference | None = None
@@ -99,7 +122,7 @@ class Inferring:
         start = self._pool.clock()
         try:
             inference = self._start(setting, self._ready[turn.variant])
-            start = inference.start
+            start, inference.cut = inference.start, self._ending.cuts
             for step in inference:
                 steps.append(step)
                 if ended := step.last or (turn.variant != ALL and self._is_enough(step)):
@@ -168,7 +191,7 @@ class _Ran:
     start: float
     end: float
     steps: Sequence[Step]
-    missing: Sequence[int] = ()  # upgrades that the deadline cost
+    missing: Sequence[int] = ()  # upgrades that the deadline cost, or a cut
     loss: str = ""
     inference: "Inference | None" = None
 

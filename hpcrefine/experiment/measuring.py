@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcrefine.codes import DecodeError
+from hpcrefine.ending import Ending
 from hpcrefine.errors import InputError, LostError
 from hpcrefine.experiment.conditions import Conditions
 from hpcrefine.experiment.rows import Row, estimate_rows, job_row, layer_row, task_rows
@@ -75,6 +76,8 @@ class Measuring:
         Operands.
     elapsed : float
         Seconds of the run before its first job here: 0, or the end of what is resumed.
+    ending : Ending, optional
+        What the run is asked; default: nothing.
 
     Raises
     ------
@@ -82,9 +85,17 @@ class Measuring:
         If the job asks for faults of more workers than there are.
     """
 
-    def __init__(self, job: Job, pool: "Pool", a: Array, b: Array, elapsed: float = 0.0) -> None:
+    def __init__(
+        self,
+        job: Job,
+        pool: "Pool",
+        a: Array,
+        b: Array,
+        elapsed: float = 0.0,
+        ending: Ending | None = None,
+    ) -> None:
         self._job, self._pool, self._a, self._b = job, pool, a, b
-        self._elapsed = elapsed
+        self._elapsed, self._ending = elapsed, ending or Ending()
         self._origin: float | None = None
         self._conditions = Conditions(job, pool)
         self._reference: Reference | None = None
@@ -114,7 +125,7 @@ class Measuring:
         self._exact = {whole: Exact(left, right, layers[whole], mode, limit) for whole in layers}
 
     def measure(self, number: int, turn: Turn) -> Measured:
-        """Run one job to its end, or until it is lost."""
+        """Run one job to its end, or until it is lost or cut."""
         product: Product | None = None
         resolutions: list[Resolution] = []
         loss = ""
@@ -122,13 +133,14 @@ class Measuring:
         start = self._pool.clock()
         try:
             product = self._start(turn)
-            start = product.start
+            start, product.expired = product.start, self._ending.cuts
             resolutions.extend(product)
         except InputError as error:  # well in the dry run: it asks for more than is left of us
             loss = str(error)
         except (LostError, DecodeError) as error:
             loss = str(error)
-        end = self._pool.clock() if loss else start + resolutions[-1].seconds
+        whole = bool(resolutions) and resolutions[-1].last
+        end = start + resolutions[-1].seconds if whole else self._pool.clock()
         self._pool.settle()
         if self._origin is None:
             self._origin = start - self._elapsed
@@ -148,7 +160,7 @@ class Measuring:
             (*self._a.shape, self._b.shape[1]),
             product,
             (since, since, end - self._origin),
-            status="lost" if loss else "done",
+            status="lost" if loss else "done" if whole else "stopped",
             verdict=verdict,
             dead=self._pool.workers - len(self._pool.roster.usable),
         )
@@ -195,7 +207,7 @@ class Measuring:
         exact = self._exact[turn.whole]
         if self._keeps_integers(turn.code):
             right &= all(exact.matches(r.layer, product.integers(r.layer)) for r in resolutions)
-        else:  # of a lost job the last are missing
+        else:  # of a job lost or cut the last are missing
             pairs = zip(resolutions, exact.values(), strict=False)
             right &= all(np.array_equal(r.value[exact.rows], value) for r, value in pairs)
         if not right:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from hpcrefine.ending import Ending
 from hpcrefine.errors import InputError
 from hpcrefine.experiment.inferring import Inferring
 from hpcrefine.experiment.measuring import Measured, Measuring
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from hpcrefine.cluster.pool import Pool
 
 T = TypeVar("T")
-_RunAll = Callable[[RecordWriter, Progress], str]
+_RunAll = Callable[[RecordWriter, Progress], tuple[str, bool]]
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,10 @@ class Outcome:
         Jobs in it, and how many of them gave a wrong result or were lost.
     loss : str
         Why the last one was lost; empty where none was.
+    ended : bool
+        Whether it ended early, as it was asked to.
+    cut : bool
+        Whether its last job did too.
     """
 
     path: Path
@@ -69,6 +74,8 @@ class Outcome:
     wrong: int
     lost: int
     loss: str
+    ended: bool
+    cut: bool
 
 
 def check(job: AnyJob) -> None:
@@ -108,10 +115,17 @@ def check_resumable(job: AnyJob, path: Path) -> None:
         )
 
 
-def run(job: AnyJob, pool: "Pool", output: Output, progress: Progress) -> Outcome:
+def run(
+    job: AnyJob,
+    pool: "Pool",
+    output: Output,
+    progress: Progress,
+    ending: Ending | None = None,
+) -> Outcome:
     """Run a job file.
 
-    A job that is lost is recorded as such, and the run goes on with the next.
+    A job that is lost is recorded as such, and the run goes on with the next. Where the run is
+    asked to end, the record stays incomplete.
 
     Parameters
     ----------
@@ -123,6 +137,8 @@ def run(job: AnyJob, pool: "Pool", output: Output, progress: Progress) -> Outcom
         The record to write.
     progress : Progress
         Where people see how far it is.
+    ending : Ending, optional
+        What it is asked; default: nothing.
 
     Raises
     ------
@@ -134,12 +150,14 @@ def run(job: AnyJob, pool: "Pool", output: Output, progress: Progress) -> Outcom
     for warning in sorted({row["warning"] for row in workers if row["warning"]}):
         progress.note(f"warning: not the fastest kernel: {warning}")
     elapsed = float(read(output.path).jobs["end"].max(initial=0.0)) if output.resume else 0.0
-    run_all = _made_ready(job, pool, elapsed, progress)
+    pool.roster.ending = ending = ending or Ending()
+    run_all = _made_ready(job, pool, elapsed, progress, ending)
     with _writer(job, pool, output, workers) as writer, progress:
-        loss = run_all(writer, progress)
+        loss, ended = run_all(writer, progress)
+        writer.close(complete=not ended)
     jobs = read(output.path).jobs
     wrong, lost = (jobs["verdict"] == "wrong").sum(), (jobs["status"] == "lost").sum()
-    return Outcome(output.path, len(jobs), int(wrong), int(lost), loss)
+    return Outcome(output.path, len(jobs), int(wrong), int(lost), loss, ended, ending.cut)
 
 
 def _peaks(job: AnyJob) -> Peaks | None:
@@ -150,47 +168,55 @@ def _peaks(job: AnyJob) -> Peaks | None:
     return None
 
 
-def _made_ready(job: AnyJob, pool: "Pool", elapsed: float, progress: Progress) -> _RunAll:
-    """Return what runs all turns and says why the last job that was lost was.
+def _made_ready(
+    job: AnyJob, pool: "Pool", elapsed: float, progress: Progress, ending: Ending
+) -> _RunAll:
+    """Return what runs all turns; it says why the last job lost was, and if it ended early.
 
     Mistakes in what is computed come up here, before a record is begun.
     """
     if isinstance(job, InferenceJob):
-        inferring = Inferring(job, pool, elapsed)
+        inferring = Inferring(job, pool, elapsed, ending)
         inferring.dry_run(progress)
-        return partial(_run_jobs, inference_turns(job), inferring.measure, _label_inference)
+        plan = inference_turns(job)
+        return partial(_run_jobs, plan, inferring.measure, _label_inference, ending)
     a, b = operands.load_pair(job)
     a = pool.place(a)  # one after the other: each is there twice for a moment
     b = pool.place(b)
     if job.stream is not None:
-        streaming = Streaming(job, pool, a, b, elapsed)
+        streaming = Streaming(job, pool, a, b, elapsed, ending)
         streaming.dry_run()
-        return partial(_run_streams, job, streaming)
-    measuring = Measuring(job, pool, a, b, elapsed)
+        return partial(_run_streams, job, streaming, ending)
+    measuring = Measuring(job, pool, a, b, elapsed, ending)
     measuring.dry_run()
-    return partial(_run_jobs, turns(job), measuring.measure, partial(_label, job))
+    return partial(_run_jobs, turns(job), measuring.measure, partial(_label, job), ending)
 
 
 def _run_jobs(
     plan: Sequence[T],
     measure: Callable[[int, T], Measured],
     label: Callable[[T], str],
+    ending: Ending,
     writer: RecordWriter,
     progress: Progress,
-) -> str:
+) -> tuple[str, bool]:
     loss = ""
     for number, turn in enumerate(plan):
         if number in writer.finished:
             continue
+        if ending.asked:
+            return loss, True
         measured = measure(number, turn)
         measured.write(writer)
         loss = measured.loss or loss
         progress.step(number + 1, len(plan), f"{label(turn)}: {_told(measured)}")
-    return loss
+    return loss, ending.cut
 
 
-def _run_streams(job: Job, streaming: Streaming, writer: RecordWriter, progress: Progress) -> str:
-    plan, loss = turns(job), ""
+def _run_streams(
+    job: Job, streaming: Streaming, ending: Ending, writer: RecordWriter, progress: Progress
+) -> tuple[str, bool]:
+    plan, loss, undone = turns(job), "", False
     total = streaming.length * len(plan)
     for number, turn in enumerate(plan):
         first = number * streaming.length
@@ -199,7 +225,8 @@ def _run_streams(job: Job, streaming: Streaming, writer: RecordWriter, progress:
             progress.step(first + over, total, f"{_label(job, turn)}: {over} jobs", often=True)
 
         loss = streaming.run(first, turn, writer, step) or loss
-    return loss
+        undone |= streaming.next_job(first, turn, writer) is not None
+    return loss, undone or ending.cut
 
 
 def _writer(
@@ -231,7 +258,8 @@ def _told(measured: Measured) -> str:
     times = "  ".join(f"{row['ready']:.3f}" for row in [*measured.layers, *upgrades])
     known = [row["accuracy"] for row in upgrades if not np.isnan(row["accuracy"])]
     right = "  ".join(f"{100 * accuracy:.2f}" for accuracy in known)
-    end = "lost" if measured.loss else ""
+    status = measured.job["status"]
+    end = "" if status == "done" else status
     return ", ".join(filter(None, (times and f"{times} s", right and f"{right} % right", end)))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcrefine.ending import Ending
 from hpcrefine.errors import InputError, LostError
 from hpcrefine.experiment.conditions import Conditions
 from hpcrefine.experiment.measuring import options
@@ -43,6 +44,8 @@ class Streaming:
         Operands, of which jobs take theirs (:func:`hpcrefine.inputs.operands.of_stream`).
     elapsed : float
         Seconds of the run before its first job here.
+    ending : Ending, optional
+        What the run is asked; default: nothing.
 
     Raises
     ------
@@ -51,11 +54,19 @@ class Streaming:
         of another number of workers.
     """
 
-    def __init__(self, job: Job, pool: "Pool", a: Array, b: Array, elapsed: float = 0.0) -> None:
+    def __init__(
+        self,
+        job: Job,
+        pool: "Pool",
+        a: Array,
+        b: Array,
+        elapsed: float = 0.0,
+        ending: Ending | None = None,
+    ) -> None:
         if job.stream is None:
             raise InputError(f"{job.path}: found no [stream], expected one")
         self._job, self._stream, self._pool, self._a, self._b = job, job.stream, pool, a, b
-        self._elapsed: float = elapsed
+        self._elapsed, self._ending = elapsed, ending or Ending()
         self._origin: float | None = None
         self._conditions = Conditions(job, pool)
         self._shape = (*a.shape, self._stream.columns or b.shape[1])
@@ -92,7 +103,7 @@ class Streaming:
                 self._pool.settle()
 
     def run(self, first: int, turn: Turn, writer: RecordWriter, step: Callable[[int], None]) -> str:
-        """Run a turn, as far as it is not in the record, and write it there.
+        """Run a turn, as far as it is not in the record, and write it there; or until asked to end.
 
         Parameters
         ----------
@@ -110,9 +121,8 @@ class Streaming:
         str
             Why the last job that was lost was; empty if none was.
         """
-        times = arrivals(self._job, turn.repeat)[: STREAM_WARMUPS if turn.warmup else None]
-        begin = next((p for p in range(len(times)) if first + p not in writer.finished), None)
-        if begin is None:
+        times, begin = self._times(turn), self.next_job(first, turn, writer)
+        if begin is None or self._ending.asked:
             return ""
         self._conditions.inject(turn.stragglers)
         self._conditions.guard(turn.code)
@@ -130,6 +140,17 @@ class Streaming:
         except LostError as error:  # before the stream has begun
             write_lost(setting, range(len(times)), self._dead(), writer)
             return str(error)
+
+    def next_job(self, first: int, turn: Turn, writer: RecordWriter) -> int | None:
+        """Return the first job of a turn, from 0, that is not in the record; None if all are.
+
+        Parameters are those of :meth:`run`.
+        """
+        jobs, finished = range(len(self._times(turn))), writer.finished
+        return next((job for job in jobs if first + job not in finished), None)
+
+    def _times(self, turn: Turn) -> NDArray[np.float64]:
+        return arrivals(self._job, turn.repeat)[: STREAM_WARMUPS if turn.warmup else None]
 
     def _follow(
         self,

@@ -158,6 +158,8 @@ class StreamLog:
         number, since = setting.first + job.position, setting.origin
         if number in self._writer.finished:  # of a run before, which had not written all up to it
             return
+        if job.position not in self._released:  # the stream ended before its turn
+            return
         row = job_row(
             number,
             setting.turn,

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from hpcrefine.ending import Ending
 from hpcrefine.errors import InputError, LostError
 from hpcrefine.experiment.inferring import Inferring
 from hpcrefine.experiment.progress import Progress
@@ -297,6 +298,21 @@ def test_what_the_deadline_cost(folder):
     assert np.isnan(one.upgrades[1]["ready"])
     assert np.isnan(one.upgrades[1]["accuracy"])
     schema.pack("upgrades", one.upgrades)
+
+
+def test_one_shot_is_cut(folder):
+    ending = Ending(grace=0)
+    job = load("job.toml")
+    inferring = Inferring(job, Played(), ending=ending)
+    inferring.dry_run(Notes())
+    number, turn = next(each for each in enumerate(inference_turns(job)) if not each[1].setting)
+    ending.ask()
+    time.sleep(0.01)
+    one = inferring.measure(number, turn)
+    assert (one.job["status"], one.job["verdict"]) == ("stopped", "unchecked")
+    assert one.job["end"] > one.job["start"]
+    assert list(one.upgrades) == []
+    assert ending.cut
 
 
 def test_stop_after_an_upgrade_but_all_upgrades_for_all(folder):
