@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -77,6 +78,11 @@ def _has_avx512() -> bool:
 def available_cores() -> int:
     """Return the cores that this process may run on."""
     return len(os.sched_getaffinity(0))
+
+
+def host() -> str:
+    """Return the node's name; virtual Slurm nodes share a host name but not SLURMD_NODENAME."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def under_mpi() -> bool:
@@ -246,7 +252,7 @@ def _words_of(variable: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Ending:
+class Exit:
     """How ranks ended.
 
     Attributes
@@ -265,7 +271,7 @@ class Ending:
     tolerant: bool
 
 
-def start(ranks: int, arguments: Sequence[str], told: Callable[[], bool] = lambda: False) -> Ending:
+def start(ranks: int, arguments: Sequence[str], told: Callable[[], bool] = lambda: False) -> Exit:
     """Run ``hpcrefine`` with these arguments on some ranks; say how they ended.
 
     Signals that ask this process to end are passed on; SIGUSR1 not before all ranks listen, since
@@ -307,7 +313,7 @@ def start(ranks: int, arguments: Sequence[str], told: Callable[[], bool] = lambd
         child.send_signal(signal.SIGUSR1)
     code = child.wait()
     killed = not asked and _signal_in(code) in _DEADLY
-    return Ending(code if code in (0, 2, ENDED_EARLY) else 1, killed, launcher.tolerant)
+    return Exit(code if code in (0, 2, ENDED_EARLY) else 1, killed, launcher.tolerant)
 
 
 def _wait_for_ranks(child: subprocess.Popen[bytes], starting: Path) -> None:

@@ -112,7 +112,7 @@ def test_an_inexact_kernel_is_broken_if_none_takes_its_place(
         kernel = Wrong() if name in wrong else Float64Kernel()
         monkeypatch.setitem(KERNELS, name, lambda library, kernel=kernel: kernel)
     monkeypatch.setattr(launch, "prepare_process", lambda: 1)
-    monkeypatch.setattr(launch, "start", lambda ranks, words: launch.Ending(0, False, False))
+    monkeypatch.setattr(launch, "start", lambda ranks, words: launch.Exit(0, False, False))
     assert doctor_.examine(3) == expected
     found = findings(capsys.readouterr().out)
     assert {(mark, name) for mark, name in found if name in KERNELS} == set(

@@ -129,7 +129,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _rescue(output: Path, ending: launch.Ending) -> None:
+def _rescue(output: Path, ending: launch.Exit) -> None:
     """Make what a broken run left openable by any HDF5 reader, and say what it holds."""
     from hpcrefine.record.reader import read, seal
     from hpcrefine.record.state import is_live

@@ -1,7 +1,6 @@
 """What ranks say of themselves: host, process, processors, threads, kernel, shared memory."""
 
 import os
-import socket
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +14,7 @@ from hpcrefine.cluster.protocol import FACTS, HEADER, Command, Tag, as_bytes
 from hpcrefine.cluster.roster import Roster
 from hpcrefine.errors import InputError
 from hpcrefine.kernels import Kernel, Peaks
+from hpcrefine.launch import host
 
 
 def facts(rank: int, kernel: Kernel | None, warning: str, error: str) -> NDArray[np.void]:
@@ -83,11 +83,6 @@ def _as_rows(table: NDArray[np.void]) -> list[dict[str, Any]]:
         }
         for row in table
     ]
-
-
-def host() -> str:
-    """Return the node's name; virtual Slurm nodes share a host name but not SLURMD_NODENAME."""
-    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def threads() -> int:

@@ -2,7 +2,6 @@
 
 import atexit
 import os
-import socket
 import sys
 import time
 import traceback
@@ -11,7 +10,7 @@ from typing import NoReturn
 from mpi4py import MPI
 
 from hpcrefine.cluster.protocol import MASTER
-from hpcrefine.launch import outlives_ranks
+from hpcrefine.launch import host, outlives_ranks
 
 _LEAVING = 0.5  # seconds
 _unable_to_part: list[MPI.Comm] = []
@@ -82,7 +81,7 @@ def _revoke(comm: MPI.Comm) -> None:
 
 
 def _say(comm: MPI.Comm, what: str) -> None:
-    text = f"hpcrefine: rank {comm.rank} on {socket.gethostname()} {what}"
+    text = f"hpcrefine: rank {comm.rank} on {host()} {what}"
     print(text, file=sys.stderr, flush=True)
 
 

@@ -10,7 +10,6 @@ import contextlib
 import math
 import os
 import signal
-import socket
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from hpcrefine.cluster.backoff import Backoff
 from hpcrefine.cluster.protocol import Tag
 from hpcrefine.ending import Ending
 from hpcrefine.errors import LostError
-from hpcrefine.launch import outlives_ranks
+from hpcrefine.launch import host, outlives_ranks
 
 _LEAVING = 60.0  # seconds for which a worker may take its leave, where no timeout is set
 _HURRY = 10.0  # seconds for which a worker may owe an answer once the run has no time left
@@ -72,7 +71,7 @@ class Roster:
     """
 
     def __init__(self, comm: MPI.Comm) -> None:
-        self._comm, self._host = comm, socket.gethostname()
+        self._comm, self._host = comm, host()
         self.timeout: float | None = None
         self.lies = 3
         self.ending = Ending()
@@ -219,12 +218,12 @@ class Roster:
         if rank in self._gone:
             return
         self._lose(rank, "silent", f"no answer for {seconds:g} s")
-        host, pid = self._processes.get(rank, ("", 0))
-        if host == self._host and pid:
+        node, pid = self._processes.get(rank, ("", 0))
+        if node == self._host and pid:
             with contextlib.suppress(OSError):
                 # Where a death would end the run, it is only stopped: it must not write any more.
                 os.kill(pid, signal.SIGKILL if outlives_ranks() else signal.SIGSTOP)
-        if not outlives_ranks() or host != self._host:
+        if not outlives_ranks() or node != self._host:
             self._unheard.add(rank)
 
     def reject(self, rank: int, what: str) -> None:

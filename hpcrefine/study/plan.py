@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from hpcrefine.complaints import Data, as_toml
 from hpcrefine.errors import InputError
 from hpcrefine.experiment.run import check
 from hpcrefine.job import AnyJob, InferenceJob, Job
 from hpcrefine.jobfile import (
     SWEEP,
-    Data,
-    as_toml,
     load,
     load_product,
     override,

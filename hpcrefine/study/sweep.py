@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, Strict, model_validator
 
+from hpcrefine.complaints import as_toml
 from hpcrefine.job.base import Section, rule
-from hpcrefine.jobfile import as_toml
 
 _Ranks = Annotated[int, Field(ge=2, le=2**20)]
 _Length = Annotated[int, Field(ge=1, lt=2**31)]
