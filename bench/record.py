@@ -2,8 +2,8 @@
 
 A thousand jobs of five layers with 64 tasks each, 320,000 rows of tasks, are written job by job as
 a run does, each flushed. Of that: bytes on disk, median and 99th percentile of the time of an
-``append``, the time to read all of it back, and of ``hpcrefine report`` and ``hpcrefine watch
---once`` as whole processes.
+``append``, the time to read all of it back, to ``hpcrefine.load`` it as frames, and of ``hpcrefine
+report``, with and without the page, and ``hpcrefine watch --once`` as whole processes.
 
 ``--run`` adds a real run of that many jobs on 3 ranks, small products so that it ends in minutes,
 and says which share of it went into the record.
@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+import hpcrefine
 from hpcrefine import launch
 from hpcrefine.cluster.pool import Pool
 from hpcrefine.experiment.progress import Progress
@@ -131,13 +132,15 @@ def main() -> int:
         _run(*options.appends)
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "size.h5"
+        path, page = Path(folder) / "size.h5", Path(folder) / "page.html"
         print(f"append: {write(path, options.jobs)}")
         rows_, size = options.jobs * LAYERS * TASKS, path.stat().st_size
         print(f"size: {size / 1e6:.1f} MB, {size / rows_:.1f} bytes a row of tasks")
         calls = {
             "read": lambda: read(path),
+            "hpcrefine.load": lambda: hpcrefine.load(path),
             "hpcrefine report": lambda: _call("report", path),
+            "hpcrefine report --html": lambda: _call("report", path, "--html", page, "--force"),
             "hpcrefine watch --once": lambda: _call("watch", path, "--once"),
         }
         for name, call in calls.items():

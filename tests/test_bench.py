@@ -54,5 +54,5 @@ def test_a_record_at_size_is_measured():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     figures = dict(line.split(": ", 1) for line in done.stdout.splitlines())
-    programs = {"hpcrefine report", "hpcrefine watch --once"}
-    assert figures.keys() == {"append", "size", "read"} | programs
+    programs = {"hpcrefine report", "hpcrefine report --html", "hpcrefine watch --once"}
+    assert figures.keys() == {"append", "size", "read", "hpcrefine.load"} | programs

@@ -273,7 +273,7 @@ def _oneshot(axes: Axes, curve: Curve, scales: _Scales) -> None:
     axes.axvline(time, color=ONESHOT, ls=(0, (4, 2)), lw=1.2, zorder=3)
     right = axes.transAxes.inverted().transform(axes.transData.transform((time, 1)))[0] < 0.6
     axes.annotate(
-        f"one-shot\n{time:.3g} {scales.unit}",
+        f"one-shot\n{time:{'.0f' if time >= 100 else '.3g'}} {scales.unit}",
         (time, 0.985),
         (4 if right else -4, 0),
         xycoords=("data", "axes fraction"),
