@@ -23,7 +23,7 @@ from hpcrefine.report.style import (
     plain_logarithmic,
 )
 from hpcrefine.report.tables import Row, Table
-from hpcrefine.report.writing import best_unit, count, smallest
+from hpcrefine.report.writing import beside, best_unit, smallest
 
 COLUMNS = {
     "jobs": ("variant", "stragglers", "warmup"),
@@ -147,11 +147,10 @@ def draw(title: str, shown: Sequence[Curve]) -> Figure:
             if other is not curve:
                 _bound(axes, other.rows, scales, color="#C4C4C4", lw=0.9, zorder=1)
         _curve(axes, curve, scales)
-    slow = {count(row.stragglers) for curve in shown for row in curve.rows} - {"0", "-"}
-    beside = f", {' or '.join(sorted(slow))} stragglers" if slow else ""
+    slow = beside(row.stragglers for curve in shown for row in curve.rows)
     label_outside(
         every,
-        f"time since the job's start [{scales.unit}]{beside}",
+        f"time since the job's start [{scales.unit}]{slow}",
         "error of the product (absolute, max norm)",
     )
     if len(shown) == 1:

@@ -22,7 +22,7 @@ from hpcrefine.report.style import (
     plain_logarithmic,
 )
 from hpcrefine.report.tables import Row, Table
-from hpcrefine.report.writing import best_unit, count, smallest
+from hpcrefine.report.writing import beside, best_unit, smallest
 
 COLUMNS = {"jobs": ("variant", "stragglers", "warmup"), "layers": ("layer", "ready")}
 _POINTS = 300  # of a curve
@@ -60,11 +60,10 @@ def distribution(table: Table) -> Figure:
             times = record.layers["ready"][mine & (record.layers["layer"] == row.layer)]
             _curve(axes, row, scale * np.sort(known(times)))
     _limits(every[0], [row for row in rows if row.ready.count], scale)
-    slow = {count(row.stragglers) for row in rows} - {"0", "-"}
-    beside = f", {' or '.join(sorted(slow))} stragglers" if slow else ""
+    slow = beside(row.stragglers for row in rows)
     label_outside(
         every,
-        f"time since the job's start, or deadline [{unit}]{beside}",
+        f"time since the job's start, or deadline [{unit}]{slow}",
         "share of jobs that have the resolution",
     )
     if len(every) == 1:

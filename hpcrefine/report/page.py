@@ -9,6 +9,7 @@ from pathlib import Path
 
 import hpcrefine
 from hpcrefine.errors import InputError
+from hpcrefine.record import state
 from hpcrefine.record.reader import Record, read
 from hpcrefine.report import codes, inferencetext, markup, render, scalingtext, streamtext
 from hpcrefine.report.inference import Inference
@@ -85,11 +86,13 @@ def check(path: Path, force: bool) -> None:
     Raises
     ------
     InputError
-        There is no matplotlib, or the file exists and `force` is not given.
+        There is no matplotlib, or the file exists and `force` is not given, or is a record.
     """
     need_matplotlib("--html")
     if path.is_dir() or (path.exists() and not force):
         raise InputError(f"--html: {path}: exists already, expected a new file, or --force")
+    if path.exists() and state.is_hdf5(path):
+        raise InputError(f"--html: {path}: found an HDF5 file, expected another place for a page")
 
 
 def write(contents: Contents, path: Path) -> Path:

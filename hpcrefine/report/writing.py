@@ -163,6 +163,12 @@ def count(number: int) -> str:
     return "-" if number < 0 else str(number)
 
 
+def beside(stragglers: Iterable[int]) -> str:
+    """Say how many stragglers there were, to follow the name of an axis; nothing if none."""
+    slow = sorted({count(number) for number in stragglers} - {"0", "-"})
+    return f", {' or '.join(slow)} stragglers" if slow else ""
+
+
 def number(value: float, form: str) -> str:
     """Write a number in a format, NaN as a dash."""
     if math.isnan(value):

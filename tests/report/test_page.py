@@ -192,6 +192,10 @@ def test_a_file_is_only_replaced_by_force(point, tmp_path, capsys):
     assert capsys.readouterr().out.endswith(f"wrote {target}\n")
     assert target.read_text().startswith("<!DOCTYPE html>")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["page.html", "point.h5"]
+    before = path.read_bytes()
+    assert main(["report", str(path), "--html", str(path), "--force"]) == 2
+    assert "found an HDF5 file, expected another place" in capsys.readouterr().err
+    assert path.read_bytes() == before
 
 
 def test_where_no_page_can_be(point, tmp_path):
