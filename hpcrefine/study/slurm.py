@@ -30,7 +30,7 @@ _REPORT = """\
 
 
 class Submission:
-    """What is submitted of a study: all points that are not done.
+    """What is submitted of a study: all points that are not done and not being run.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Submission:
         """
         groups = list(self._groups())
         if not groups:
-            raise InputError(f"{self.study.folder}: found no point that is not done")
+            raise InputError(f"{self.study.folder}: found no point that is not done or running")
         settle(self.study)
         for path, text in self._scripts().items():
             path.write_text(text)
@@ -77,7 +77,7 @@ class Submission:
         """Yield the points that ask Slurm for the same: ranks, nodes, points."""
         groups: dict[tuple[int, int], list[Point]] = {}
         for point in select(self.study, None):
-            if look(self._folder / point.file).kind != "done":
+            if look(self._folder / point.file).kind not in ("done", "running"):
                 groups.setdefault((point.ranks, point.nodes), []).append(point)
         for (ranks, nodes), points in groups.items():
             yield ranks, nodes, points

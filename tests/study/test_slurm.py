@@ -73,8 +73,26 @@ def test_points_that_are_done_are_not_submitted(submission, tmp_path, write_reco
     assert re.findall(r"--array=(\S+)", shown) == ["1"]
     assert "--nodes" not in shown.partition("sbatch --parsable --array")[2].partition("\n")[0]
     write_record(folder / points[1].file, 2)
-    with pytest.raises(InputError, match="found no point that is not done"):
+    with pytest.raises(InputError, match="found no point that is not done or running"):
         next(submission("ranks = [2, 3]").submit())
+
+
+def test_points_that_are_being_run_are_not_submitted(submission, tmp_path):
+    folder = tmp_path / "my study"
+    folder.mkdir()
+    points = submission("ranks = [2, 3]").study.manifest.points
+    writing = (
+        "import sys; from hpcrefine.record.writer import RecordWriter\n"
+        "rows = {'environment': {}, 'workers': []}\n"
+        "with RecordWriter(sys.argv[1], job_text='', kind='measured', **rows):\n"
+        "    print('open', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", writing, str(folder / points[1].file)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as writer:
+        assert writer.stdout.readline() == "open\n"
+        assert re.findall(r"--array=(\S+)", submission("ranks = [2, 3]").shown()) == ["0"]
+        writer.communicate(timeout=60)
 
 
 def test_without_slurm(submission, monkeypatch):
