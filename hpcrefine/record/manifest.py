@@ -111,6 +111,10 @@ class Manifest(BaseModel):
         path = folder / NAME
         try:
             return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise InputError(
+                f"{folder}: found no {NAME}, expected a study's folder, or a record"
+            ) from None
         except OSError as error:
             raise InputError(
                 f"{path}: found {error.strerror}, expected the manifest of a study"

@@ -144,7 +144,7 @@ def test_what_is_no_study(make_study, record, tmp_path):
         ([measured, measured], "m.h5: found twice"),
         ([tmp_path / "text.h5"], "not an HDF5 file"),
         ([tmp_path / "none.h5"], "no such file"),
-        ([tmp_path], "study.json: found No such file or directory, expected the manifest"),
+        ([tmp_path], "found no study.json, expected a study's folder, or a record"),
         ([later], "expected a manifest of version 1"),
         ([empty], "found no finished job .ranks=2: no record yet; see .*000.log; ranks=3: no rec"),
         ([record("e.h5", {})], "e.h5: found no finished job"),

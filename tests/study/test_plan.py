@@ -252,5 +252,9 @@ def test_a_damaged_manifest(tmp_path):
     (tmp_path / "study.json").write_text('{"format":')
     with pytest.raises(InputError, match=r"study\.json: its text: Invalid JSON"):
         Manifest.read(tmp_path)
-    with pytest.raises(InputError, match="No such file or directory, expected the manifest"):
+    with pytest.raises(InputError, match=r"none: found no study\.json, expected a study's folder"):
         Manifest.read(tmp_path / "none")
+    (tmp_path / "study.json").unlink()
+    (tmp_path / "study.json").mkdir()
+    with pytest.raises(InputError, match=r"study\.json: found Is a directory, expected the manif"):
+        Manifest.read(tmp_path)
