@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hpcrefine.schedule.loads import Moments, optimal, real_loads
@@ -18,13 +18,14 @@ WORKERS = st.lists(
 
 @settings(deadline=None)
 @given(WORKERS, st.integers(1, 500), st.sampled_from([0.0, 1e-3, 1.0, 30.0]))
+@example([(1.0, 382.0, 0.0), (0.00390625, 0.0, 0.0)], 1, 30.0)  # a load of 1e-9
 def test_real_loads_finish_alike(workers, tasks, gamma):
     moments = Moments.of(*np.array(workers).T)
     loads = real_loads(tasks, moments, gamma)
     assert loads.sum() == pytest.approx(tasks)
     assert np.all(loads >= 0)
     values = moments.finishing(loads, gamma)
-    used = loads > 1e-9 * tasks
+    used = loads > 0
     theta = values[used].max()
     assert values[used] == pytest.approx(np.full(used.sum(), theta), rel=1e-6)
     assert np.all(moments.finishing(0.0, gamma)[~used] >= theta * (1 - 1e-6))
