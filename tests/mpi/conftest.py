@@ -168,17 +168,18 @@ class Check:
     def log(self, product, *, complete=True):
         """Check the log of a settled product: one fate for each task, nothing impossible."""
         code, units = product.plan.code, product.plan.units
+        log = product.log
+        usable = sorted({entry.worker for entry in log.values()})
         planned = {(u.index, t, 0) for u in units for t in range(code.coded)}
-        assert planned <= set(product.log)
-        assert planned == set(product.log) or code.reissues or code.rateless
-        for (unit, task, attempt), entry in product.log.items():
+        assert planned <= set(log)
+        assert planned == set(log) or code.reissues or code.rateless
+        for (unit, task, attempt), entry in log.items():
             assert (entry.unit, entry.task, entry.attempt) == (unit, task, attempt)
             assert entry.layer == units[unit].layer
             if (unit, task, attempt) in planned:
-                usable = sorted({e.worker for e in product.log.values()})
                 assert entry.worker == usable[product.plan.owners[task]]
             if attempt:
-                assert entry.worker != product.log[unit, task, attempt - 1].worker
+                assert entry.worker != log[unit, task, attempt - 1].worker
             assert entry.status in {"used", "late", "purged"}
             assert 0 <= entry.sent <= entry.received
             assert np.isnan(entry.compute) == (entry.status == "purged")
@@ -188,12 +189,12 @@ class Check:
             assert sum(phases.values()) == pytest.approx(seconds)
             assert min(phases.values()) >= 0
         for layer in range(len(product.plan.layers)):
-            mine = [e.status for e in product.log.values() if e.layer == layer]
+            mine = [e.status for e in log.values() if e.layer == layer]
             assert product.fates(layer) == {
                 fate: mine.count(fate) for fate in ("used", "late", "purged", "lost")
             }
         for unit in units:
-            mine = [e for e in product.log.values() if e.unit == unit.index and e.status == "used"]
+            mine = [e for e in log.values() if e.unit == unit.index and e.status == "used"]
             used = {entry.task for entry in mine}
             assert len(used) == len(mine)
             assert not complete or code.recoverable(used)
