@@ -215,7 +215,7 @@ def test_a_record_that_goes_or_is_cut_short_is_told_in_words(path, make_row, wri
 def test_mistakes_are_one_line(path, write, capsys):
     with pytest.raises(InputError, match="no such file"):
         watch(path)
-    with pytest.raises(InputError, match=r"study\.json: found No such file"):
+    with pytest.raises(InputError, match=r"found no study\.json, expected a study's folder"):
         watch(path.parent)
     path.write_text("no HDF5")
     with pytest.raises(InputError, match="not an HDF5 file"):
