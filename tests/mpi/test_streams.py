@@ -106,9 +106,9 @@ def test_oneshot_jobs(comm, check):
 def test_jobs_wait_for_their_arrival_and_for_each_other(comm, timed):
     with Pool(comm) as pool:
         if pool:
-            everywhere(pool, service=Service("deterministic", 0.02))
+            everywhere(pool, service=Service("deterministic", 0.06))
             a, b = np.ones((8, 8)), np.ones((8, 8))
-            arrivals = [0.0, 0.001, 0.002, 0.6]
+            arrivals = [0.0, 0.001, 0.002, 1.5]
             stream = pool.stream([(a, b)] * 4, arrivals, tasks=pool.workers)
             jobs = []
             for job in stream:
@@ -119,8 +119,8 @@ def test_jobs_wait_for_their_arrival_and_for_each_other(comm, timed):
                 assert job.start == max(free, job.arrival)
                 assert job.end == job.arrival + job.delays[-1]
                 assert job.delays == sorted(job.delays)
-            assert jobs[2].start > 0.1  # three layers of 20 ms in each of the two before
-            assert jobs[3].start == 0.6
+            assert jobs[2].start > 0.3  # three layers of 60 ms in each of the two before
+            assert jobs[3].start == 1.5
             for job in jobs[1:3]:  # they were prepared and sent while others were computed
                 assert job.product.phases(0)["prepare"] == 0.0
                 assert all(entry.sent < 0 for entry in job.product.log.values())
