@@ -8,15 +8,7 @@ import pytest
 
 from hpcrefine.record import schema
 from hpcrefine.record.writer import RecordWriter
-
-
-def make_row(table, **values):
-    """A valid row of a table, of zeros and first choices, with some values changed."""
-    defaults = {
-        c.name: (c.values or ("",))[0] if "S" in c.dtype else np.dtype(c.dtype).type(0).item()
-        for c in schema.TABLES[table]
-    }
-    return defaults | values
+from tests.studies import build_row as make_row
 
 
 def make_writer(path: Path, **options) -> RecordWriter:

@@ -8,17 +8,9 @@ import pytest
 from hpcrefine.record import schema
 from hpcrefine.record.manifest import Manifest, Point
 from hpcrefine.record.writer import RecordWriter
+from tests.studies import build_row
 
 JOB_TEXT = '[job]\nname = "scaling [bold]x"\n'
-
-
-def build_row(table, **values):
-    """A valid row of a table, of zeros and first choices, with some values changed."""
-    defaults = {
-        c.name: (c.values or ("",))[0] if "S" in c.dtype else np.dtype(c.dtype).type(0).item()
-        for c in schema.TABLES[table]
-    }
-    return defaults | values
 
 
 @pytest.fixture

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from hpcrefine.record import schema
 from hpcrefine.record.writer import RecordWriter
+from tests.studies import build_row
 
 JOB = """
 [job]
@@ -41,11 +40,7 @@ def write_record():
     def write(path: Path, jobs: int, complete: bool = True):
         writer = RecordWriter(path, job_text="", kind="measured", environment={}, workers=[])
         for number in range(jobs):
-            row = {
-                c.name: (c.values or ("",))[0] if "S" in c.dtype else np.dtype(c.dtype).type(0)
-                for c in schema.TABLES["jobs"]
-            }
-            writer.append(row | {"job": number}, [], [])
+            writer.append(build_row("jobs", job=number), [], [])
         writer.close(complete)
         return path
 
