@@ -190,8 +190,7 @@ class Launcher:
     def command(self, ranks: int, program: Sequence[str]) -> list[str]:
         """Return the command that starts a program on some ranks."""
         options = list(self.options)
-        nodes, tasks = _leading_integer("SLURM_JOB_NUM_NODES"), _leading_integer("SLURM_NTASKS")
-        if self.openmpi and (nodes < 2 or ranks > tasks):
+        if self.openmpi and (_one_node() or ranks > _leading_integer("SLURM_NTASKS")):
             options.append("--oversubscribe")  # it may put all ranks on the first of several nodes
         options += ["--with-ft", "ulfm"] if self.tolerant else []
         return [self.path, *options, "-n", str(ranks), *program]
@@ -208,10 +207,16 @@ class Launcher:
             if os.geteuid() == 0:
                 environment["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
                 environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
+            if _one_node():  # libfabric serves others; finding that out, Open MPI sleeps a second
+                environment.setdefault("OMPI_MCA_btl", "^ofi")
             if ranks > available_cores():  # else all ranks may be bound to one core
                 environment.setdefault("PRTE_MCA_hwloc_default_binding_policy", "none")
                 environment.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
         return environment
+
+
+def _one_node() -> bool:
+    return _leading_integer("SLURM_JOB_NUM_NODES") < 2
 
 
 def find_launcher() -> Launcher:

@@ -19,6 +19,7 @@ from hpcrefine.launch import (
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 BINDING = ("PRTE_MCA_hwloc_default_binding_policy", "OMPI_MCA_mpi_yield_when_idle")
+TRANSPORT = "OMPI_MCA_btl"
 ROOT = ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")
 RANK = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MPI_LOCALNRANKS")
 SLURM = ("SLURM_NTASKS", "SLURM_STEP_NUM_TASKS", "SLURM_CPUS_PER_TASK", "SRUN_CPUS_PER_TASK")
@@ -30,7 +31,7 @@ def shell(monkeypatch):
     """An environment without any variable that counts here; restored afterwards."""
     names = (*SLURM, "OPENBLAS_CORETYPE", launch.RANKS_VARIABLE)
     names += (launch.MPIEXEC_VARIABLE, launch.TOLERANCE_VARIABLE)
-    for name in (*THREADS, *BINDING, *ROOT, *RANK, *names):
+    for name in (*THREADS, *BINDING, TRANSPORT, *ROOT, *RANK, *names):
         monkeypatch.setenv(name, "")  # so that what the package sets is taken away again
         monkeypatch.delenv(name)
     return monkeypatch
@@ -217,10 +218,20 @@ def test_a_binding_the_user_chose_stays(shell):
     assert environment[BINDING[0]] == "core"
 
 
+def test_on_one_node_no_fabric_is_looked_for(shell):
+    launcher = Launcher("mpiexec", "", openmpi=True)
+    assert launcher.environment(4)[TRANSPORT] == "^ofi"
+    shell.setenv("SLURM_JOB_NUM_NODES", "2")
+    assert TRANSPORT not in launcher.environment(4)
+    shell.setenv("SLURM_JOB_NUM_NODES", "1")
+    shell.setenv(TRANSPORT, "self,tcp")
+    assert launcher.environment(4)[TRANSPORT] == "self,tcp"
+
+
 def test_environment_of_others():
     environment = Launcher("mpiexec", "", openmpi=False).environment(1000)
     assert environment[launch.RANKS_VARIABLE] == "1000"
-    assert not environment.keys() & {*ROOT, *BINDING}
+    assert not environment.keys() & {*ROOT, *BINDING, TRANSPORT}
 
 
 def test_the_launcher_of_this_environment(shell):
