@@ -29,6 +29,12 @@ SCRIPT_SECONDS = 60
 MARK = "HPCREFINE_TEST_RUN"
 
 
+def pytest_configure():
+    """Let what tests start be interrupted, also where a shell has begun this in its background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_ignore_collect(collection_path, config):
     """Collect tests/mpi with ``--with-mpi``, and only then."""
     if collection_path.is_dir():

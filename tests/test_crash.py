@@ -190,7 +190,7 @@ def test_a_run_outlives_a_worker(begin):
     dead, job = record.jobs["dead"], record.jobs["job"]
     assert event["job"] >= ENOUGH
     assert dead.tolist() == (job >= event["job"]).astype(int).tolist()
-    assert 0 < event["time"] <= record.jobs["end"][event["job"]]
+    assert 0 < event["time"] <= record.jobs["start"][event["job"] + 1]
     assert set(record.tasks["worker"][record.tasks["job"] > event["job"]]) == {1}
     assert "Traceback" not in run.errors()
     assert "worker 2 died" in (run.folder / "stdout").read_text()

@@ -66,8 +66,10 @@ def writing(path, row):
     """A process that appends to `path` and has finished its first job."""
     with start("create", path, row) as child:
         child.stdout.readline()
-        yield child
-        child.kill()
+        try:
+            yield child
+        finally:
+            child.kill()
 
 
 def start(how, path, row):

@@ -67,8 +67,10 @@ def writing(path, make_row, text=JOB):
             child.stdin.flush()
             child.stdout.readline()
 
-        yield child, append
-        child.kill()
+        try:
+            yield child, append
+        finally:
+            child.kill()
 
 
 @contextmanager
@@ -77,8 +79,10 @@ def watching(*arguments):
     command = [sys.executable, "-m", "hpcrefine", "watch", "-i", "0.05", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes) as child:
-        yield child
-        child.kill()
+        try:
+            yield child
+        finally:
+            child.kill()
 
 
 def ending(child):
