@@ -40,7 +40,8 @@ class Bound:
     absolute : float
         Bound on ``max |A B - value|``, in the units of the product.
     relative : float
-        The same, relative to ``max_i |a_i|_2 * max_j |b_j|_2``.
+        The same, relative to ``max_i |a_i|_2 * max_j |b_j|_2``; infinite where that is so far below
+        the smallest float64 that no float64 holds the quotient.
     """
 
     absolute: float
@@ -85,6 +86,8 @@ def error_bounds(a: Quantised, b: Quantised, layers: tuple[Layer, ...]) -> tuple
 
 
 def _round_up(exact: Fraction) -> float:
+    if exact > _LARGEST:
+        return math.inf
     rounded = float(exact)
     return rounded if Fraction(rounded) >= exact else math.nextafter(rounded, math.inf)
 

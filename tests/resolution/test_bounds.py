@@ -85,6 +85,7 @@ ENDS = {
     "bound underflows before the other norm": ([[1.2345e-318]], [[1.23456789e300]]),
     "bound is subnormal": ([[2.0**-530 * (1 + 2.0**-50)]], [[2.0**-530]]),
     "product is subnormal": ([[1e-160 / 3]], [[1e-160 / 7]]),
+    "product vanishes": ([[1e-320]], [[1e-320]]),
     "roundings of subnormals add up": (SMALL[:, :1], SMALL[:1]),
     "rows and columns 1e200 apart": ([[1e-100 / 3], [1e100]], [[1e-100, 1e100 / 7]]),
     "first digit overflows": ([[1.7925e308]], [[1.0]]),
