@@ -54,7 +54,7 @@ def write_record(
                     for layer, seconds in enumerate(ready)
                 ]
             }
-            tasks = [build_row("tasks", job=number, worker=1, compute=ready[0])]
+            tasks = [build_row("tasks", job=number, worker=1, compute=s) for s in ready[:1]]
             row = build_row("jobs", job=number, **given)
             writer.append(row, tasks=tasks, **({"layers": []} | released))
             number += 1

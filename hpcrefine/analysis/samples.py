@@ -143,7 +143,11 @@ def _releases(study: Study) -> "DataFrame":
     of_inference = len(study.upgrades) > 0
     table = study.upgrades if of_inference else study.layers
     if len(table) == 0:
-        raise InputError("found no times of layers or upgrades in the study, expected some")
+        lost = int((study.jobs["status"] == "lost").sum())
+        raise InputError(
+            f"{study.name or 'the records'}: found no resolution in {len(study.jobs)} jobs, "
+            f"{lost} of them lost, expected one at least (their runs tell why)"
+        )
     name = "upgrade" if of_inference else "layer"
     return table[["point", "job", name, "ready"]].rename(columns={name: "layer"})
 

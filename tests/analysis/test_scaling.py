@@ -136,6 +136,12 @@ def test_one_worker_count_is_no_scaling(record):
         scale(load(path))
 
 
+def test_a_study_whose_jobs_were_all_lost(record):
+    path = record("lost.h5", {"layered": np.empty((2, 0))}, status="lost")
+    with pytest.raises(InputError, match="found no resolution in 3 jobs, 3 of them lost"):
+        scale(load([path]))
+
+
 def test_sizes_may_be_swept_beside_the_workers(make_study):
     points = [
         (w, {"size": n}, {"layered": steady(n / w)}, {"n": n}) for n in (64, 128) for w in (1, 2)
