@@ -39,6 +39,7 @@ CODES = [
 ]
 SLOW = Faults(service=Service("deterministic", 0.02))
 OPERANDS = (300, 12000), (12000, 1200)  # some 14 MB for each digit of the right one
+NEVER_SENT = 0  # a tag
 RESULTS = (4000, 40), (40, 2500)  # 10 MB from each of four workers
 
 
@@ -438,6 +439,7 @@ def raises_after_a_death(master):
     master.kill(2)
     master.multiply(*master.operands())
     print("outlived rank 2", flush=True)
+    master.order(5, "in vain")  # others are in the middle of something
     master.order(1, "raise")
     master.multiply(*master.operands())
 
@@ -471,6 +473,7 @@ def master_busy(master):
 def obey(folder, rank):
     """Have this worker die at the moments that the master may order."""
     from hpcrefine.cluster import planes, serving, survey
+    from hpcrefine.cluster.backoff import wait_all
 
     def after(owner, name, moment, deed):
         do = getattr(owner, name)
@@ -489,6 +492,14 @@ def obey(folder, rank):
     def die_soon():
         signal.setitimer(signal.ITIMER_REAL, 0.002)  # SIGALRM ends it wherever it is then
 
+    receive = serving.receive_table
+
+    def receive_in_vain(comm, *arguments):
+        if (folder / f"{rank} in vain").exists():
+            wait_all([comm.Irecv(bytearray(1), 0, NEVER_SENT)])
+        return receive(comm, *arguments)
+
+    serving.receive_table = receive_in_vain
     after(survey, "strip_peaks", "peaks", die)
     after(survey.Sweep, "run", "sweep", die)
     after(planes.Arrivals, "_post", "receiving", die)

@@ -13,6 +13,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from hpcrefine.cluster.backoff import all_complete
 from hpcrefine.cluster.faults import Misbehaviour
 from hpcrefine.cluster.messages import message, receive_table
 from hpcrefine.cluster.protocol import MASTER, SAMPLES, Tag, round_tag
@@ -102,7 +103,7 @@ class Inferring:
 
     def progress(self) -> bool:
         """Say whether all samples have arrived."""
-        return bool(MPI.Request.Testall(list(self._arrivals.values())))
+        return all_complete(self._arrivals.values())
 
     def step(self) -> bool:
         """Do the next block, or drop it if it was purged; say whether that was possible."""
@@ -126,7 +127,7 @@ class Inferring:
         if not self._reported:
             self._reported = True
             self._send(self._seconds, Tag.REPORT)
-        return bool(MPI.Request.Testall([request for request, _ in self._replies]))
+        return all_complete(request for request, _ in self._replies)
 
     def _table(self, dtype: np.dtype[Any], rows: int) -> NDArray[Any]:
         return receive_table(self._comm, dtype, rows, self._number)

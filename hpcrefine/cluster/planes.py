@@ -6,6 +6,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from hpcrefine.cluster.backoff import all_complete
 from hpcrefine.cluster.messages import message
 from hpcrefine.cluster.protocol import MASTER
 from hpcrefine.kernels import Kernel
@@ -94,7 +95,7 @@ class Arrivals:
 
     def progress(self) -> bool:
         """Take what is here, posting the receives of the next digit; say whether all is."""
-        while self._here < self._digits and MPI.Request.Testall(self._requests):
+        while self._here < self._digits and all_complete(self._requests):
             self._here += 1
             for operand in self._operands:
                 operand.here = self._here
