@@ -470,9 +470,25 @@ def master_busy(master):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@story
+def master_mapped(master):
+    """The master dies before a worker maps a segment, and MPI need not know yet."""
+    master.order(1, "mapping")
+    print("the master dies", flush=True)
+    master.multiply(*master.operands(*OPERANDS))
+
+
+@story
+def master_read(master):
+    """The master dies before a worker reads an operand in its memory."""
+    master.order(1, "reading")
+    print("the master dies", flush=True)
+    master.multiply(*master.operands(*OPERANDS))
+
+
 def obey(folder, rank):
-    """Have this worker die at the moments that the master may order."""
-    from hpcrefine.cluster import planes, serving, survey
+    """Have this worker die, or do as ordered, at the moments that the master may order."""
+    from hpcrefine.cluster import arena, planes, remote, serving, survey
     from hpcrefine.cluster.backoff import wait_all
 
     def after(owner, name, moment, deed):
@@ -485,6 +501,18 @@ def obey(folder, rank):
             return result
 
         setattr(owner, name, fatal)
+
+    def first_end_the_master(owner, name, moment):
+        do = getattr(owner, name)
+
+        def late(pid, *arguments):
+            if (folder / f"{rank} {moment}").exists():
+                os.kill(pid, signal.SIGKILL)
+                while not remote.has_ended(pid):
+                    time.sleep(0.001)
+            return do(pid, *arguments)
+
+        setattr(owner, name, late)
 
     def die():
         os.kill(os.getpid(), signal.SIGKILL)
@@ -500,6 +528,8 @@ def obey(folder, rank):
         return receive(comm, *arguments)
 
     serving.receive_table = receive_in_vain
+    first_end_the_master(arena, "_map", "mapping")
+    first_end_the_master(remote, "read_memory", "reading")
     after(survey, "strip_peaks", "peaks", die)
     after(survey.Sweep, "run", "sweep", die)
     after(planes.Arrivals, "_post", "receiving", die)

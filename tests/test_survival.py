@@ -92,7 +92,10 @@ def test_a_rank_that_raises_ends_what_outlived_another(tell, story, failing):
     assert "ZeroDivisionError" in run.stderr
 
 
-@pytest.mark.parametrize(("story", "memory"), [("master_idle", "1"), ("master_busy", "0")])
+@pytest.mark.parametrize(
+    ("story", "memory"),
+    [("master_idle", "1"), ("master_busy", "0"), ("master_mapped", "1"), ("master_read", "1")],
+)
 @pytest.mark.parametrize(
     "tolerance", [pytest.param("1", marks=tolerant), "0"], ids=["tolerant", "intolerant"]
 )

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hpcrefine.cluster.protocol import SEGMENT
-from hpcrefine.cluster.remote import read_memory
+from hpcrefine.cluster.remote import GoneError, has_ended, read_memory
 from hpcrefine.resolution.digits import strips
 
 _ROOM = 2  # a free segment serves requests of no less than its size over this
@@ -143,7 +143,13 @@ class Attachments:
         self._mapped: dict[int, mmap.mmap] = {}
 
     def array(self, row: np.void, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """Return the array at the start of a segment, mapping it if it is new."""
+        """Return the array at the start of a segment, mapping it if it is new.
+
+        Raises
+        ------
+        GoneError
+            If the master has ended.
+        """
         number = int(row["number"])
         if number not in self._mapped:
             self._mapped[number] = _map(self.pid, int(row["descriptor"]), int(row["nbytes"]))
@@ -155,7 +161,12 @@ class Attachments:
 
 
 def _map(pid: int, descriptor: int, nbytes: int) -> mmap.mmap:
-    opened = os.open(f"/proc/{pid}/fd/{descriptor}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        opened = os.open(f"/proc/{pid}/fd/{descriptor}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if not has_ended(pid):
+            raise
+        raise GoneError(error.errno, f"process {pid} has ended") from error
     try:
         if not stat.S_ISREG(os.fstat(opened).st_mode):
             raise OSError(f"descriptor {descriptor} of process {pid} is no segment")

@@ -10,6 +10,7 @@ from typing import NoReturn
 from mpi4py import MPI
 
 from hpcrefine.cluster.protocol import MASTER
+from hpcrefine.cluster.remote import GoneError
 from hpcrefine.launch import host, outlives_ranks
 
 _LEAVING = 0.5  # seconds
@@ -26,12 +27,14 @@ def abort(comm: MPI.Comm, error: BaseException) -> NoReturn:
     error : BaseException
         What happened here; it may be that another rank failed or died.
     """
+    without_master = isinstance(error, GoneError)  # before MPI may know
     if isinstance(error, MPI.Exception) and outlives_ranks():
         if error.Get_error_class() == MPI.ERR_REVOKED:
             _end_here()  # the rank that failed has said why
-        if _has_failed(comm, MASTER):
-            _say(comm, "ends: the master has died")
-            _end_here()
+        without_master = _has_failed(comm, MASTER)
+    if without_master:
+        _say(comm, "ends: the master has died")
+        _end_here()
     _say(comm, f"failed:\n{''.join(traceback.format_exception(error))}")
     if outlives_ranks():
         _revoke(comm)

@@ -5,12 +5,18 @@ with what MPI libraries use for large messages within a node, so that nothing is
 """
 
 import ctypes
+import errno
 import os
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+
+class GoneError(OSError):
+    """The process whose memory is wanted has ended."""
 
 
 class _Range(ctypes.Structure):
@@ -35,6 +41,8 @@ def read_memory(pid: int, address: int, out: NDArray[Any]) -> None:
 
     Raises
     ------
+    GoneError
+        If that process has ended.
     OSError
         If the system does not allow it.
     """
@@ -45,8 +53,20 @@ def read_memory(pid: int, address: int, out: NDArray[Any]) -> None:
         count = _library()(pid, ctypes.byref(here), 1, ctypes.byref(there), 1, 0)
         if count <= 0:
             number = ctypes.get_errno()
-            raise OSError(number, f"process {pid} cannot be read: {os.strerror(number)}")
+            kind = GoneError if number == errno.ESRCH else OSError
+            raise kind(number, f"process {pid} cannot be read: {os.strerror(number)}")
         done += count
+
+
+def has_ended(pid: int) -> bool:
+    """Say whether a process whose files could be seen has ended, be it a zombie or not even that.
+
+    Who ends lets go of its files before it is a zombie; a zombie's are no longer its user's to see.
+    """
+    try:
+        return not any(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return True
 
 
 class RemoteMatrix:

@@ -1,13 +1,15 @@
 """Shared memory: lent, recycled, found by another process, refused where it is not ours."""
 
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from hpcrefine.cluster.arena import Arena, Offer, accept
-from hpcrefine.cluster.remote import read_memory
+from hpcrefine.cluster.arena import Arena, Attachments, Offer, accept
+from hpcrefine.cluster.protocol import SEGMENT
+from hpcrefine.cluster.remote import GoneError, has_ended, read_memory
 
 PAGE = 4096
 
@@ -145,6 +147,27 @@ def test_another_process_reads_what_is_not_shared(offer):
 def test_memory_that_is_not_there_cannot_be_read():
     with pytest.raises(OSError, match="cannot be read"):
         read_memory(2**22 + 1, 4096, np.empty(8))
+
+
+def test_a_process_that_has_ended_is_told_from_one_that_does_not_share():
+    living = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    segment = np.array([(1, 999, PAGE)], SEGMENT)[0]
+    try:
+        assert not has_ended(living.pid)
+        with pytest.raises(FileNotFoundError):
+            Attachments(living.pid).array(segment, (8,), "f8")
+        living.kill()
+        os.waitid(os.P_PID, living.pid, os.WEXITED | os.WNOWAIT)  # a zombie now
+        for _ in range(2):
+            assert has_ended(living.pid)
+            with pytest.raises(GoneError):
+                Attachments(living.pid).array(segment, (8,), "f8")
+            with pytest.raises(GoneError, match="cannot be read"):
+                read_memory(living.pid, 4096, np.empty(8))
+            living.communicate(timeout=60)  # nothing at all
+    finally:
+        living.kill()
+        living.communicate(timeout=60)
 
 
 def test_offers_that_are_not_ours_are_refused(offer):
